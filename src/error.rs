@@ -1,0 +1,181 @@
+//! The one public error: a kind to match on, and a message that says what, where, and what to do next.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+/// The result of every call that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong. Match on [`Error::kind`]; the text of an error is for people and may change.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use tastypod::{ErrorKind, Pod};
+/// let pod = Pod::open(dir.path().join("a.pod"))?;
+/// let error = pod.update("absent", |_value| ()).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::KeyNotFound);
+/// assert!(error.to_string().contains("absent"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The kinds of [`Error`].
+///
+/// ```
+/// use tastypod::{Error, ErrorKind};
+/// assert_eq!(Error::other("my own reason").kind(), ErrorKind::Other);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A key that was to be added is there already.
+    DuplicateKey,
+    /// The key, or a step of a path into its value, is absent.
+    KeyNotFound,
+    /// The key cannot be stored: a float, bool or null, or too long.
+    InvalidKey,
+    /// The value cannot be stored or cannot be represented in the wanted type without loss, or a sum overflows.
+    InvalidValue,
+    /// The value at a path has another type than the call needs.
+    TypeMismatch {
+        /// Where in the value, as a JSON pointer; empty for the whole value.
+        path: String,
+        /// What the call needs.
+        expected: &'static str,
+        /// What stands there.
+        found: &'static str,
+    },
+    /// Stored bytes contradict themselves. Nothing was changed.
+    Integrity {
+        /// The damaged file.
+        path: PathBuf,
+        /// The line in a text file (from 1), or the byte offset in a binary one.
+        line: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// What was asked for contradicts what is stored, or what somebody else changed meanwhile.
+    Conflict,
+    /// The store holds another kind of data than the call needs.
+    WrongKind,
+    /// Somebody held a lock for longer than [`Options::lock_timeout`](crate::Options::lock_timeout).
+    LockTimeout {
+        /// Who holds it.
+        owner: Owner,
+        /// For how long the owner had held it when the wait was given up.
+        since: Duration,
+    },
+    /// A call on a store from inside a closure that runs under the lock of the same store.
+    Reentrant,
+    /// The disk, the quota or a size limit is exhausted. Nothing was changed.
+    Full,
+    /// The store was opened read-only, or its files may not be written.
+    ReadOnly,
+    /// The store was written in a format that this version does not know.
+    VersionMismatch,
+    /// Shared state that belongs to another libc, machine or pid namespace, and is in use there.
+    ForeignState,
+    /// The directory was removed or replaced while it was open.
+    StoreRemoved,
+    /// A file was edited while the store was open.
+    ChangedOnDisk {
+        /// The edited file.
+        path: PathBuf,
+    },
+    /// A claim's lease ran out and somebody else took the task.
+    LeaseLost,
+    /// The file system does not keep memory mappings coherent between processes, or cannot lock.
+    UnsupportedFilesystem,
+    /// The handle, guard, transaction or snapshot is no longer usable, for instance in a child made by fork.
+    Closed,
+    /// An operation of the operating system failed.
+    Io,
+    /// Anything else, and errors of the caller's own made by [`Error::other`].
+    Other,
+}
+
+/// A process named in a message: who holds a lock, and since when it runs.
+///
+/// ```
+/// use tastypod::Owner;
+/// let owner = Owner { pid: 42, started: None, program: "worker".to_owned() };
+/// assert_eq!(owner.to_string(), "process 42 (worker)");
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Owner {
+    /// Its process id.
+    pub pid: u32,
+    /// When it was started, where that is known.
+    pub started: Option<SystemTime>,
+    /// The name of its program, or `unknown`.
+    pub program: String,
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {} ({})", self.pid, self.program)
+    }
+}
+
+impl Error {
+    /// What went wrong, to match on.
+    ///
+    /// ```
+    /// use tastypod::{Error, ErrorKind};
+    /// assert_eq!(Error::other("stop").kind(), ErrorKind::Other);
+    /// ```
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind.clone()
+    }
+
+    /// An error of the caller's own: returned from the closure of a transaction it rolls the transaction back.
+    ///
+    /// ```
+    /// use tastypod::Error;
+    /// let error = Error::other("not enough money");
+    /// assert_eq!(error.to_string(), "not enough money");
+    /// ```
+    pub fn other(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        let source = reason.into();
+        Error(Box::new(Inner { kind: ErrorKind::Other, message: source.to_string(), source: Some(source) }))
+    }
+
+    /// An error of `kind` with a message for people.
+    #[cold]
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error(Box::new(Inner { kind, message: message.into(), source: None }))
+    }
+
+    /// An error of `kind` caused by `source`, whose text is appended to the message.
+    #[cold]
+    pub(crate) fn caused(kind: ErrorKind, message: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        let source = source.into();
+        Error(Box::new(Inner { kind, message: format!("{}: {source}", message.into()), source: Some(source) }))
+    }
+
+    /// A failed system call on `path`. Exhausted space, missing rights and read-only file systems get their own kinds.
+    #[cold]
+    pub(crate) fn io(doing: &str, path: &std::path::Path, source: std::io::Error) -> Error {
+        let at = path.display();
+        let kind = match source.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => {
+                return Error::caused(ErrorKind::Full, format!("{doing} {at}: no space left; free some space and repeat the call, nothing was changed"), source);
+            }
+            Some(libc::EROFS) => {
+                return Error::caused(ErrorKind::ReadOnly, format!("{doing} {at}: the file system is read-only; open with read_only(true) to read"), source);
+            }
+            _ => ErrorKind::Io,
+        };
+        Error::caused(kind, format!("{doing} {at}"), source)
+    }
+}

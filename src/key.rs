@@ -1,0 +1,611 @@
+//! Keys, and their durable form.
+//!
+//! | byte 0 | what follows, to the end |
+//! |---|---|
+//! | 1 string | the UTF-8 bytes |
+//! | 2 integer | `i64`, 8 bytes little-endian |
+//! | 3 tuple | for each element its length, 4 bytes little-endian, then its encoding |
+//!
+//! Valid is what is at most [`KEY_BYTES_MAX`] bytes long and nests tuples at most [`KEY_DEPTH_MAX`] deep, every element
+//! filling its length exactly. One key has one encoding, so encoded keys are compared and hashed as bytes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+use smallvec::SmallVec;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{KEY_BYTES_MAX, KEY_DEPTH_MAX};
+use crate::value::write_string;
+
+const STRING: u8 = 1;
+const INTEGER: u8 = 2;
+const TUPLE: u8 = 3;
+
+/// A key of a store: a string, an integer or a tuple of keys. `1`, `"1"` and `(1,)` are three keys.
+///
+/// ```
+/// use tastypod::Key;
+/// let key = Key::from(("page", 7));
+/// assert_eq!(key.to_string(), r#"["page",7]"#);
+/// assert_eq!(key, Key::Tuple(vec![Key::from("page"), Key::from(7)]));
+/// assert_ne!(Key::from(1), Key::from("1"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// An integer.
+    Integer(i64),
+    /// Text.
+    String(String),
+    /// A tuple, which JSON writes as an array.
+    Tuple(Vec<Key>),
+}
+
+impl Key {
+    /// The text of a key that is a string.
+    ///
+    /// ```
+    /// use tastypod::Key;
+    /// assert_eq!(Key::from("a").as_str(), Some("a"));
+    /// assert_eq!(Key::from(1).as_str(), None);
+    /// ```
+    pub fn as_str(&self) -> Option<&str> {
+        if let Key::String(text) = self { Some(text) } else { None }
+    }
+
+    /// The number of a key that is an integer.
+    ///
+    /// ```
+    /// use tastypod::Key;
+    /// assert_eq!(Key::from(-1).as_i64(), Some(-1));
+    /// assert_eq!(Key::from("1").as_i64(), None);
+    /// ```
+    pub fn as_i64(&self) -> Option<i64> {
+        if let Key::Integer(value) = self { Some(*value) } else { None }
+    }
+
+    /// The elements of a key that is a tuple.
+    ///
+    /// ```
+    /// use tastypod::Key;
+    /// assert_eq!(Key::from(("a", 1)).as_tuple(), Some(&[Key::from("a"), Key::from(1)][..]));
+    /// assert_eq!(Key::from("a").as_tuple(), None);
+    /// ```
+    pub fn as_tuple(&self) -> Option<&[Key]> {
+        if let Key::Tuple(elements) = self { Some(elements) } else { None }
+    }
+
+    /// The key as compact JSON text, in which strings have quotes.
+    ///
+    /// ```
+    /// use tastypod::Key;
+    /// assert_eq!(Key::from("a").to_json(), "\"a\"");
+    /// assert_eq!(Key::from(("a", (), 1)).to_json(), r#"["a",[],1]"#);
+    /// ```
+    pub fn to_json(&self) -> String {
+        let mut text = String::new();
+        // Writing to a `String` cannot fail.
+        let _ = self.write_json(&mut text);
+        text
+    }
+
+    /// The key that compact or spaced JSON text denotes.
+    ///
+    /// ```
+    /// use tastypod::{ErrorKind, Key};
+    /// assert_eq!(Key::from_json(r#"["a", 1]"#)?, Key::from(("a", 1)));
+    /// assert_eq!(Key::from_json("1.5").unwrap_err().kind(), ErrorKind::InvalidKey);
+    /// # Ok::<(), tastypod::Error>(())
+    /// ```
+    pub fn from_json(text: &str) -> Result<Key> {
+        serde_json::from_str(text).map_err(|error| invalid(text, &error.to_string()))
+    }
+
+    fn write_json(&self, out: &mut (impl fmt::Write + ?Sized)) -> fmt::Result {
+        match self {
+            Key::Integer(value) => write!(out, "{value}"),
+            Key::String(text) => write_string(out, text),
+            Key::Tuple(elements) => {
+                for (index, element) in elements.iter().enumerate() {
+                    out.write_char(if index == 0 { '[' } else { ',' })?;
+                    element.write_json(out)?;
+                }
+                out.write_str(if elements.is_empty() { "[]" } else { "]" })
+            }
+        }
+    }
+
+    /// The durable form of the key.
+    pub(crate) fn encode(&self) -> Result<KeyBuf> {
+        encode_key(self)
+    }
+
+    /// Reads the durable form. The bytes may be anything: the error says what is wrong with them.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Key, &'static str> {
+        if bytes.len() > KEY_BYTES_MAX {
+            return Err("a key that is too long");
+        }
+        Key::decode_nested(bytes, KEY_DEPTH_MAX)
+    }
+
+    fn decode_nested(bytes: &[u8], depth_left: usize) -> Result<Key, &'static str> {
+        match bytes {
+            [STRING, text @ ..] => match std::str::from_utf8(text) {
+                Ok(text) => Ok(Key::String(text.to_owned())),
+                Err(_) => Err("a key that is not UTF-8"),
+            },
+            [INTEGER, value @ ..] => match value.try_into() {
+                Ok(value) => Ok(Key::Integer(i64::from_le_bytes(value))),
+                Err(_) => Err("an integer key that is not 8 bytes long"),
+            },
+            [TUPLE, rest @ ..] => {
+                let depth_left = depth_left.checked_sub(1).ok_or("a key whose tuples are nested too deep")?;
+                let mut rest = rest;
+                let mut elements = Vec::new();
+                while !rest.is_empty() {
+                    let (length, after) = rest.split_first_chunk().ok_or("a tuple key that is cut off")?;
+                    let (element, after) =
+                        after.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or("an element of a tuple key that is cut off")?;
+                    elements.push(Key::decode_nested(element, depth_left)?);
+                    rest = after;
+                }
+                Ok(Key::Tuple(elements))
+            }
+            _ => Err("a key of an unknown type"),
+        }
+    }
+}
+
+/// A string bare, an integer in digits, a tuple as a JSON array.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::String(text) => f.pad(text),
+            key => key.write_json(f),
+        }
+    }
+}
+
+/// The durable form of a key; on the stack unless it is long.
+#[doc(hidden)]
+#[derive(Clone, Default)]
+pub struct KeyBuf {
+    bytes: SmallVec<[u8; 128]>,
+}
+
+impl std::ops::Deref for KeyBuf {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl KeyBuf {
+    #[inline]
+    fn put_string(&mut self, text: &str) -> Result<()> {
+        if text.len() >= KEY_BYTES_MAX {
+            return Err(too_long(text));
+        }
+        self.bytes.reserve(1 + text.len());
+        self.bytes.push(STRING);
+        self.bytes.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    #[inline]
+    fn put_integer(&mut self, value: i64) {
+        let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+        self.bytes.extend_from_slice(&[INTEGER, a, b, c, d, e, f, g, h]);
+    }
+
+    /// Begins a tuple; its elements follow by [`put_element`](Self::put_element).
+    fn put_tuple(&mut self, depth_left: usize) -> Result<usize> {
+        self.bytes.push(TUPLE);
+        depth_left.checked_sub(1).ok_or_else(|| invalid("a tuple", &format!("it nests tuples more than {KEY_DEPTH_MAX} deep")))
+    }
+
+    fn put_element(&mut self, element: &(impl AsKey + ?Sized), depth_left: usize) -> Result<()> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        element.put(self, depth_left)?;
+        let length = self.bytes.len() - start - 4;
+        // What is too long for its length field is too long for a key. Checked here, so that memory stays bounded.
+        if self.bytes.len() > KEY_BYTES_MAX {
+            return Err(too_long("a tuple"));
+        }
+        self.bytes[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+        Ok(())
+    }
+}
+
+/// Encodes an argument that serves as a key, without allocating unless it is long.
+#[inline]
+pub(crate) fn encode_key(key: &(impl AsKey + ?Sized)) -> Result<KeyBuf> {
+    let mut buffer = KeyBuf::default();
+    key.put(&mut buffer, KEY_DEPTH_MAX)?;
+    Ok(buffer)
+}
+
+/// What serves as a key in the calls of a store, without being copied first: [`Key`], text, integers that fit an `i64`, and
+/// tuples, vectors and slices of these. This trait cannot be implemented outside of the crate.
+///
+/// ```
+/// use tastypod::{AsKey, Key};
+/// fn same(a: impl AsKey, b: impl AsKey) -> bool {
+///     a.to_key().unwrap() == b.to_key().unwrap()
+/// }
+/// assert!(same("a", String::from("a")));
+/// assert!(same(("a", 1_u8), &Key::from(("a", 1))));
+/// assert!(!same("1", 1));
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key",
+    note = "keys are strings, integers that fit an i64, and tuples of keys; for a float, bool or other type use its text"
+)]
+pub trait AsKey {
+    #[doc(hidden)]
+    fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()>;
+
+    /// The key as a value of its own; `InvalidKey` if it cannot be stored.
+    ///
+    /// ```
+    /// use tastypod::{AsKey, ErrorKind, Key};
+    /// assert_eq!(7_u64.to_key()?, Key::Integer(7));
+    /// assert_eq!(u64::MAX.to_key().unwrap_err().kind(), ErrorKind::InvalidKey);
+    /// # Ok::<(), tastypod::Error>(())
+    /// ```
+    fn to_key(&self) -> Result<Key> {
+        let encoded = encode_key(self)?;
+        Key::decode(&encoded).map_err(|what| invalid("the key", what))
+    }
+}
+
+#[cold]
+fn invalid(shown: &str, why: &str) -> Error {
+    let short: String = shown.chars().take(80).collect();
+    let more = if short.len() < shown.len() { "…" } else { "" };
+    Error::new(
+        ErrorKind::InvalidKey,
+        format!("{short}{more} cannot be a key: {why}; keys are strings, integers that fit an i64, and tuples of keys"),
+    )
+}
+
+#[cold]
+fn too_long(shown: &str) -> Error {
+    invalid(shown, &format!("it is longer than {KEY_BYTES_MAX} bytes"))
+}
+
+impl AsKey for str {
+    #[inline]
+    fn put(&self, buffer: &mut KeyBuf, _depth_left: usize) -> Result<()> {
+        buffer.put_string(self)
+    }
+}
+
+impl AsKey for Key {
+    fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()> {
+        match self {
+            Key::Integer(value) => value.put(buffer, depth_left),
+            Key::String(text) => buffer.put_string(text),
+            Key::Tuple(elements) => elements.put(buffer, depth_left),
+        }
+    }
+}
+
+macro_rules! integer_keys {
+    ($($type:ty),*) => {
+        $(impl AsKey for $type {
+            #[inline]
+            fn put(&self, buffer: &mut KeyBuf, _depth_left: usize) -> Result<()> {
+                buffer.put_integer(i64::try_from(*self).map_err(|_| invalid(&self.to_string(), "it does not fit an i64"))?);
+                Ok(())
+            }
+        })*
+    };
+}
+integer_keys!(i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize);
+
+impl<K: AsKey> AsKey for [K] {
+    fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()> {
+        let depth_left = buffer.put_tuple(depth_left)?;
+        self.iter().try_for_each(|element| buffer.put_element(element, depth_left))
+    }
+}
+
+macro_rules! forwarded_keys {
+    ($([$($generics:tt)*] $type:ty),*) => {
+        $(impl<$($generics)*> AsKey for $type {
+            #[inline]
+            fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()> {
+                (**self).put(buffer, depth_left)
+            }
+        })*
+    };
+}
+forwarded_keys!([] String, [K: AsKey + ?Sized] &K, [K: AsKey + ?Sized] &mut K, [K: AsKey + ?Sized] Box<K>);
+forwarded_keys!([K: AsKey] Vec<K>, [K: AsKey + ToOwned + ?Sized] Cow<'_, K>, [K: AsKey + ?Sized] std::rc::Rc<K>);
+forwarded_keys!([K: AsKey + ?Sized] std::sync::Arc<K>);
+
+impl<K: AsKey, const N: usize> AsKey for [K; N] {
+    fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()> {
+        self.as_slice().put(buffer, depth_left)
+    }
+}
+
+impl AsKey for () {
+    fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()> {
+        buffer.put_tuple(depth_left).map(|_| ())
+    }
+}
+
+impl From<()> for Key {
+    fn from((): ()) -> Key {
+        Key::Tuple(Vec::new())
+    }
+}
+
+macro_rules! tuple_keys {
+    ($($name:ident $index:tt),*) => {
+        impl<$($name: AsKey),*> AsKey for ($($name,)*) {
+            fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()> {
+                let depth_left = buffer.put_tuple(depth_left)?;
+                $(buffer.put_element(&self.$index, depth_left)?;)*
+                Ok(())
+            }
+        }
+
+        impl<$($name: Into<Key>),*> From<($($name,)*)> for Key {
+            fn from(elements: ($($name,)*)) -> Key {
+                Key::Tuple(vec![$(elements.$index.into()),*])
+            }
+        }
+    };
+}
+tuple_keys!(A 0);
+tuple_keys!(A 0, B 1);
+tuple_keys!(A 0, B 1, C 2);
+tuple_keys!(A 0, B 1, C 2, D 3);
+tuple_keys!(A 0, B 1, C 2, D 3, E 4);
+tuple_keys!(A 0, B 1, C 2, D 3, E 4, F 5);
+tuple_keys!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuple_keys!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+
+macro_rules! from_integers {
+    ($($type:ty),*) => {
+        $(impl From<$type> for Key {
+            fn from(value: $type) -> Key {
+                Key::Integer(i64::from(value))
+            }
+        })*
+    };
+}
+from_integers!(i8, i16, i32, i64, u8, u16, u32);
+
+macro_rules! try_from_integers {
+    ($($type:ty),*) => {
+        $(
+            /// `InvalidKey` if the number does not fit an `i64`.
+            impl TryFrom<$type> for Key {
+                type Error = Error;
+
+                fn try_from(value: $type) -> Result<Key> {
+                    value.to_key()
+                }
+            }
+        )*
+    };
+}
+try_from_integers!(i128, isize, u64, u128, usize);
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Key {
+        Key::String(text.to_owned())
+    }
+}
+
+impl From<String> for Key {
+    fn from(text: String) -> Key {
+        Key::String(text)
+    }
+}
+
+impl From<&String> for Key {
+    fn from(text: &String) -> Key {
+        Key::String(text.clone())
+    }
+}
+
+impl From<Box<str>> for Key {
+    fn from(text: Box<str>) -> Key {
+        Key::String(text.into())
+    }
+}
+
+impl From<Cow<'_, str>> for Key {
+    fn from(text: Cow<'_, str>) -> Key {
+        Key::String(text.into_owned())
+    }
+}
+
+impl From<Vec<Key>> for Key {
+    fn from(elements: Vec<Key>) -> Key {
+        Key::Tuple(elements)
+    }
+}
+
+impl From<&Key> for Key {
+    fn from(key: &Key) -> Key {
+        key.clone()
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Key::Integer(value) => serializer.serialize_i64(*value),
+            Key::String(text) => serializer.serialize_str(text),
+            Key::Tuple(elements) => serializer.collect_seq(elements),
+        }
+    }
+}
+
+impl<'de> de::Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
+        Nested { depth_left: KEY_DEPTH_MAX }.deserialize(deserializer)
+    }
+}
+
+/// Reads a key inside so many tuples less than the greatest depth.
+#[derive(Clone, Copy)]
+struct Nested {
+    depth_left: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Nested {
+    type Value = Key;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Nested {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key: a string, an integer that fits an i64, or an array of keys")
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Key, E> {
+        Ok(Key::Integer(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Key, E> {
+        i64::try_from(value).map(Key::Integer).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(value), &self))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Key, E> {
+        Ok(Key::String(text.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Key, E> {
+        Ok(Key::String(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Key, A::Error> {
+        let Some(depth_left) = self.depth_left.checked_sub(1) else {
+            return Err(de::Error::custom(format_args!("a key nests tuples at most {KEY_DEPTH_MAX} deep")));
+        };
+        let mut elements = Vec::new();
+        while let Some(element) = sequence.next_element_seed(Nested { depth_left })? {
+            elements.push(element);
+        }
+        Ok(Key::Tuple(elements))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn keys() -> impl Strategy<Value = Key> {
+        let leaf = prop_oneof![any::<i64>().prop_map(Key::Integer), any::<String>().prop_map(Key::String)];
+        leaf.prop_recursive(4, 20, 5, |inner| prop::collection::vec(inner, 0..5).prop_map(Key::Tuple))
+    }
+
+    fn nested(depth: usize) -> Key {
+        (0..depth).fold(Key::from(1), |inner, _| Key::Tuple(vec![inner]))
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_survives_its_encoding_and_its_json(key in keys()) {
+            let encoded = key.encode().unwrap();
+            prop_assert_eq!(&Key::decode(&encoded).unwrap(), &key);
+            prop_assert_eq!(&Key::from_json(&key.to_json()).unwrap(), &key);
+            prop_assert_eq!(key.to_json(), serde_json::to_string(&key).unwrap());
+        }
+
+        #[test]
+        fn any_bytes_that_decode_are_the_encoding_of_what_they_decode_to(
+            mut bytes in keys().prop_map(|key| key.encode().unwrap().to_vec()),
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            for (index, byte) in flips {
+                let index = index.index(bytes.len());
+                bytes[index] = byte;
+            }
+            if let Ok(key) = Key::decode(&bytes) {
+                prop_assert_eq!(&key.encode().unwrap()[..], &bytes[..]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_encoding_is_as_documented() {
+        assert_eq!(encode_key("é").unwrap()[..], [1, 0xc3, 0xa9]);
+        assert_eq!(encode_key(&-2).unwrap()[..], [2, 0xfe, 255, 255, 255, 255, 255, 255, 255]);
+        assert_eq!(encode_key(&("a", (), 1)).unwrap()[..], [3, 2, 0, 0, 0, 1, b'a', 1, 0, 0, 0, 3, 9, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn all_ways_to_name_a_key_encode_alike() {
+        let expected = Key::from("ab").encode().unwrap();
+        let owned = String::from("ab");
+        for encoded in [
+            encode_key("ab"),
+            encode_key(&owned),
+            encode_key(&&owned),
+            encode_key(&Cow::Borrowed("ab")),
+            encode_key(&Box::<str>::from("ab")),
+            encode_key(&std::sync::Arc::<str>::from("ab")),
+        ] {
+            assert_eq!(encoded.unwrap()[..], expected[..]);
+        }
+        let tuple = encode_key(&(1, 2)).unwrap();
+        assert_eq!(encode_key(&[1, 2]).unwrap()[..], tuple[..]);
+        assert_eq!(encode_key(&vec![Key::from(1), Key::from(2)]).unwrap()[..], tuple[..]);
+        assert_eq!(encode_key(&Key::from((1_u8, 2_i64))).unwrap()[..], tuple[..]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_is_refused() {
+        for text in ["1.5", "1.0", "true", "null", "{}", "[1.5]", "9223372036854775808", "", "1 2", "[\"a\""] {
+            assert_eq!(Key::from_json(text).unwrap_err().kind(), ErrorKind::InvalidKey, "{text}");
+        }
+        assert!(u64::MAX.to_key().unwrap_err().to_string().contains("18446744073709551615"));
+        assert_eq!(Key::try_from(usize::MAX).unwrap_err().kind(), ErrorKind::InvalidKey);
+        let error = encode_key(&"long".repeat(20_000)).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidKey);
+        assert!(error.to_string().contains("longlong") && error.to_string().len() < 300);
+        assert!(encode_key(&"x".repeat(KEY_BYTES_MAX - 1)).is_ok());
+        assert!(encode_key(&"x".repeat(KEY_BYTES_MAX)).is_err());
+        assert!(encode_key(&["x".repeat(40_000), "y".repeat(40_000)]).is_err());
+    }
+
+    #[test]
+    fn nesting_is_limited_everywhere() {
+        let deepest = nested(KEY_DEPTH_MAX);
+        assert_eq!(Key::decode(&deepest.encode().unwrap()), Ok(deepest.clone()));
+        assert_eq!(Key::from_json(&deepest.to_json()).unwrap(), deepest);
+        let deeper = nested(KEY_DEPTH_MAX + 1);
+        assert_eq!(deeper.encode().err().unwrap().kind(), ErrorKind::InvalidKey);
+        assert!(Key::from_json(&deeper.to_json()).is_err());
+        let mut bytes = vec![2; 9];
+        for _ in 0..5_000 {
+            bytes = [&[TUPLE][..], &(bytes.len() as u32).to_le_bytes(), &bytes].concat();
+        }
+        assert!(Key::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn short_keys_stay_on_the_stack() {
+        assert!(!encode_key("a url of about fifty bytes, as a crawler has them").unwrap().bytes.spilled());
+        assert!(!encode_key(&("a", 1, "c")).unwrap().bytes.spilled());
+    }
+}

@@ -1,0 +1,98 @@
+//! A transaction before it is in the log: its records, built privately, and where they will lie.
+
+use super::footer::FOOTER_BYTES;
+use super::header::SEGMENT_HEADER_BYTES;
+use super::record::{self, FRAME_BYTES, Kind};
+use crate::limits::SEGMENT_BYTES;
+use crate::segment::heap::Position;
+
+/// One record of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pending {
+    pub(crate) offset: usize,
+    pub(crate) length: usize,
+    pub(crate) hash: u64,
+    pub(crate) kind: Kind,
+    /// Set: the key was removed earlier in the same batch and gets a new ordinal. Its removal stands just before it.
+    pub(crate) afresh: bool,
+    // What follows is found out under the mutex.
+    pub(crate) ordinal: u64,
+    pub(crate) previous: Position,
+    /// The slot of the current table to start looking at.
+    pub(crate) slot: u64,
+    pub(crate) at: Position,
+}
+
+/// The records of one transaction, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) records: Vec<Pending>,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
+    }
+
+    /// Appends a record; on an error of `write_value` the batch is as before.
+    pub(crate) fn push<E>(&mut self, kind: Kind, hash: u64, key: &[u8], afresh: bool, write_value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let offset = self.bytes.len();
+        record::append(&mut self.bytes, kind, hash, key, write_value)?;
+        let length = self.bytes.len() - offset;
+        self.records.push(Pending { offset, length, hash, kind, afresh, ordinal: 0, previous: Position::NONE, slot: 0, at: Position::NONE });
+        Ok(())
+    }
+
+    pub(crate) fn record(&self, index: usize) -> &[u8] {
+        let pending = &self.records[index];
+        &self.bytes[pending.offset..pending.offset + pending.length]
+    }
+}
+
+/// A place in the log to append at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) at: Position,
+    pub(crate) segment_end: Position,
+}
+
+/// A segment that a cursor enters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entered {
+    /// Where the jump stands, and how many bytes it covers.
+    pub(crate) from: Position,
+    pub(crate) rest: u64,
+    pub(crate) segment: Position,
+    pub(crate) span: u64,
+}
+
+/// Room for the jump that every segment must be able to end with.
+const JUMP_BYTES: u64 = FRAME_BYTES as u64;
+
+impl Cursor {
+    /// Takes `size` bytes: where they lie, and the segment that had to be entered for them. The next segment is the one
+    /// behind this.
+    #[inline]
+    pub(crate) fn place(&mut self, size: u64) -> (Option<Entered>, Position) {
+        let rest = self.segment_end.bytes() - self.at.bytes();
+        if size + JUMP_BYTES <= rest {
+            let at = self.at;
+            self.at = at.plus(size);
+            return (None, at);
+        }
+        let segment = self.segment_end;
+        let span = (SEGMENT_HEADER_BYTES as u64 + size + JUMP_BYTES + FOOTER_BYTES as u64).div_ceil(SEGMENT_BYTES);
+        let entered = Entered { from: self.at, rest, segment, span };
+        let at = segment.plus(SEGMENT_HEADER_BYTES as u64);
+        *self = Cursor { at: at.plus(size), segment_end: segment.plus(span * SEGMENT_BYTES) };
+        (Some(entered), at)
+    }
+}
+
+const _: () = assert!(SEGMENT_HEADER_BYTES.is_multiple_of(8));

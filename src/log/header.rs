@@ -1,0 +1,119 @@
+//! The heads of the log file and of its segments.
+//!
+//! The file is a row of segments of 4 MiB. The first starts with the file's head:
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      8  "tastyLOG"
+//!      8      8  format version
+//!     16      8  bytes of a segment
+//!     24     16  identity of the store, random
+//!     40      8  seed of the key hashes, random
+//!     48      8  salt of the checksum chain, random
+//!     56      8  time of creation, nanoseconds since 1970
+//!     64      8  checksum of bytes 0..64
+//! ```
+//!
+//! padded to 4096 bytes. Every further segment starts with:
+//!
+//! ```text
+//!      0      8  "tastySEG"
+//!      8      8  number of segments in this run: more than one for a record that fits in none
+//!     16      8  order: one more than that of the segment written before it
+//!     24      8  checksum of bytes 0..24, continuing the salt
+//! ```
+//!
+//! A segment's bytes behind the last footer mean nothing.
+
+use super::record::word;
+use crate::limits::SEGMENT_BYTES;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// Changes with every change of a byte in this folder's formats.
+pub(crate) const FORMAT: u64 = 1;
+pub(crate) const LOG_HEADER_BYTES: u64 = 4096;
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 32;
+const LOG_MAGIC: &[u8; 8] = b"tastyLOG";
+const SEGMENT_MAGIC: &[u8; 8] = b"tastySEG";
+const HEAD_BYTES: usize = 72;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogHeader {
+    pub(crate) store: [u64; 2],
+    pub(crate) seed: u64,
+    pub(crate) salt: u64,
+    pub(crate) created_nanoseconds: u64,
+}
+
+/// Why bytes are not the head of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotALog {
+    /// They are something else, or damaged: what, and at which byte.
+    Damaged(&'static str, u64),
+    /// Another version wrote them.
+    Version(u64),
+}
+
+impl LogHeader {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; LOG_HEADER_BYTES as usize];
+        bytes[..8].copy_from_slice(LOG_MAGIC);
+        let words = [FORMAT, SEGMENT_BYTES, self.store[0], self.store[1], self.seed, self.salt, self.created_nanoseconds];
+        for (index, value) in words.into_iter().enumerate() {
+            bytes[8 + index * 8..16 + index * 8].copy_from_slice(&value.to_le_bytes());
+        }
+        let sum = xxh3_64(&bytes[..64]);
+        bytes[64..72].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<LogHeader, NotALog> {
+        if bytes.len() < HEAD_BYTES {
+            return Err(NotALog::Damaged("the file is too short for the head of a log", bytes.len() as u64));
+        }
+        if &bytes[..8] != LOG_MAGIC {
+            return Err(NotALog::Damaged("the file does not start like a log", 0));
+        }
+        // The version comes first: another version may have another head.
+        if word(bytes, 8) != FORMAT {
+            return Err(NotALog::Version(word(bytes, 8)));
+        }
+        if word(bytes, 64) != xxh3_64(&bytes[..64]) {
+            return Err(NotALog::Damaged("the checksum of the log's head is wrong", 64));
+        }
+        if word(bytes, 16) != SEGMENT_BYTES {
+            return Err(NotALog::Damaged("the log has another segment size", 16));
+        }
+        Ok(LogHeader {
+            store: [word(bytes, 24), word(bytes, 32)],
+            seed: word(bytes, 40),
+            salt: word(bytes, 48),
+            created_nanoseconds: word(bytes, 56),
+        })
+    }
+}
+
+/// The head of a segment, or of a run of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub(crate) span: u64,
+    pub(crate) order: u64,
+}
+
+impl SegmentHeader {
+    pub(crate) fn encode(&self, salt: u64) -> [u8; SEGMENT_HEADER_BYTES] {
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        bytes[..8].copy_from_slice(SEGMENT_MAGIC);
+        bytes[8..16].copy_from_slice(&self.span.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.order.to_le_bytes());
+        let sum = xxh3_64_with_seed(&bytes[..24], salt);
+        bytes[24..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8], salt: u64) -> Option<SegmentHeader> {
+        let bytes: &[u8; SEGMENT_HEADER_BYTES] = bytes.first_chunk()?;
+        let header = SegmentHeader { span: word(bytes, 8), order: word(bytes, 16) };
+        (&bytes[..8] == SEGMENT_MAGIC && word(bytes, 24) == xxh3_64_with_seed(&bytes[..24], salt) && (1..=1 << 20).contains(&header.span)).then_some(header)
+    }
+}

@@ -1,0 +1,219 @@
+//! A record: one key with its value, or the mark that the key is gone. Written once, never changed.
+//!
+//! ```text
+//! offset  bytes  field
+//!      0      8  hash of the key, with the store's seed
+//!      8      4  size of the record in units of 8 bytes
+//!     12      1  kind
+//!     13      1  bytes of padding at the end, 0 to 7
+//!     14      2  bytes of the key
+//!     16      4  checksum of bytes 0..16 and 48..end
+//!     20      4  0
+//!     24      8  version: the number of the transaction that last changed the value        \
+//!     32      8  position of the record that this one replaces, 0 if none                   > given under the mutex
+//!     40      8  ordinal: the key's place in insertion order                                /
+//!     48      n  key, then the archived value, then padding
+//! ```
+//!
+//! Fixed little-endian. Valid when the size lies within its segment, the parts within the size, and both its own
+//! checksum and the chain of its transaction's footer (`footer.rs`), which covers bytes 0..48, are right. Frames of
+//! other kinds share bytes 8..13.
+
+use super::footer;
+use crate::segment::heap::{Heap, Position};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+pub(crate) const HEADER_BYTES: usize = 48;
+/// The least that stands at every position: enough to read size and kind.
+pub(crate) const FRAME_BYTES: usize = 16;
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// A key and its value.
+    Set = 1,
+    /// The key is gone.
+    Remove = 2,
+    /// The store's settings, an archived object; the key is empty.
+    Settings = 3,
+    /// The end of a transaction.
+    Footer = 4,
+    /// The transaction goes on in another segment.
+    Jump = 5,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Kind> {
+        Some(match byte {
+            1 => Kind::Set,
+            2 => Kind::Remove,
+            3 => Kind::Settings,
+            4 => Kind::Footer,
+            5 => Kind::Jump,
+            _ => return None,
+        })
+    }
+}
+
+pub(crate) fn word(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// Size in bytes and kind of the frame that starts with `bytes`, unless they are no frame.
+#[inline]
+pub(crate) fn frame(bytes: &[u8]) -> Option<(u64, Kind)> {
+    let head: &[u8; FRAME_BYTES] = bytes.first_chunk()?;
+    let size = u64::from(u32::from_le_bytes([head[8], head[9], head[10], head[11]])) * 8;
+    let kind = Kind::from_byte(head[12])?;
+    (size >= FRAME_BYTES as u64).then_some((size, kind))
+}
+
+/// A record in place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// The record at `position` of the log's first `ready` bytes. Only the bounds are checked here: the checksums
+    /// were, by whoever wrote it or by the rebuild that published it.
+    #[inline]
+    pub(crate) fn at(heap: &'a Heap, position: Position, ready: u64) -> Option<Record<'a>> {
+        let header = heap.sealed(position, HEADER_BYTES as u64, ready)?;
+        let size = u64::from(u32::from_le_bytes([header[8], header[9], header[10], header[11]])) * 8;
+        Record::of(heap.sealed(position, size, ready)?)
+    }
+
+    /// The record that fills `bytes`, if its parts fit.
+    #[inline]
+    pub(crate) fn of(bytes: &'a [u8]) -> Option<Record<'a>> {
+        let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+        let kind = header[12];
+        let parts = HEADER_BYTES + usize::from(u16::from_le_bytes([header[14], header[15]])) + usize::from(header[13]);
+        (matches!(kind, 1..=3) && header[13] < 8 && parts <= bytes.len()).then_some(Record { bytes })
+    }
+
+    #[inline(always)]
+    fn header(&self) -> &'a [u8; HEADER_BYTES] {
+        self.bytes.first_chunk().expect("checked when made")
+    }
+
+    #[inline(always)]
+    pub(crate) fn hash(&self) -> u64 {
+        word(self.header(), 0)
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        Kind::from_byte(self.header()[12]).expect("checked when made")
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_set(&self) -> bool {
+        self.header()[12] == Kind::Set as u8
+    }
+
+    #[inline(always)]
+    pub(crate) fn version(&self) -> u64 {
+        word(self.header(), 24)
+    }
+
+    pub(crate) fn previous(&self) -> Position {
+        Position(word(self.header(), 32))
+    }
+
+    #[inline(always)]
+    pub(crate) fn ordinal(&self) -> u64 {
+        word(self.header(), 40)
+    }
+
+    #[inline(always)]
+    fn key_length(&self) -> usize {
+        usize::from(u16::from_le_bytes([self.header()[14], self.header()[15]]))
+    }
+
+    /// The encoded key.
+    #[inline(always)]
+    pub(crate) fn key(&self) -> &'a [u8] {
+        &self.bytes[HEADER_BYTES..HEADER_BYTES + self.key_length()]
+    }
+
+    /// The archived value; empty for a removal.
+    #[inline(always)]
+    pub(crate) fn value(&self) -> &'a [u8] {
+        &self.bytes[HEADER_BYTES + self.key_length()..self.bytes.len() - usize::from(self.header()[13])]
+    }
+
+    /// All bytes of the record.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Whether the bytes are those that were written.
+    pub(crate) fn is_intact(&self) -> bool {
+        u32::from_le_bytes(self.header()[16..20].try_into().expect("four bytes")) == checksum(self.bytes)
+    }
+}
+
+fn checksum(record: &[u8]) -> u32 {
+    xxh3_64_with_seed(&record[HEADER_BYTES..], xxh3_64(&record[..16])) as u32
+}
+
+/// The hash of an encoded key. Part of the file format: it never changes.
+#[inline]
+pub(crate) fn hash_of(key: &[u8], seed: u64) -> u64 {
+    xxh3_64_with_seed(key, seed)
+}
+
+/// Appends a record whose value `write_value` appends, all but what is given under the mutex.
+pub(crate) fn append<E>(out: &mut Vec<u8>, kind: Kind, hash: u64, key: &[u8], write_value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEADER_BYTES]);
+    out.extend_from_slice(key);
+    if let Err(error) = write_value(out) {
+        out.truncate(start);
+        return Err(error);
+    }
+    let padding = (8 - (out.len() - start) % 8) % 8;
+    out.resize(out.len() + padding, 0);
+    let record = &mut out[start..];
+    let units = u32::try_from(record.len() / 8).expect("VALUE_BYTES_MAX is below 32 GiB");
+    record[0..8].copy_from_slice(&hash.to_le_bytes());
+    record[8..12].copy_from_slice(&units.to_le_bytes());
+    record[12] = kind as u8;
+    record[13] = padding as u8;
+    record[14..16].copy_from_slice(&u16::try_from(key.len()).expect("KEY_BYTES_MAX is below 64 KiB").to_le_bytes());
+    let sum = checksum(record);
+    record[16..20].copy_from_slice(&sum.to_le_bytes());
+    Ok(())
+}
+
+/// Fills in what is known only under the mutex.
+#[inline]
+pub(crate) fn complete(record: &mut [u8], version: u64, previous: Position, ordinal: u64) {
+    record[24..32].copy_from_slice(&version.to_le_bytes());
+    record[32..40].copy_from_slice(&previous.0.to_le_bytes());
+    record[40..48].copy_from_slice(&ordinal.to_le_bytes());
+}
+
+/// Continues the checksum of a transaction with a record of it.
+#[inline]
+pub(crate) fn chain(before: u64, record: &[u8]) -> u64 {
+    xxh3_64_with_seed(&record[..HEADER_BYTES], before)
+}
+
+/// A frame of `size` bytes, the rest of its segment, that says where the transaction goes on.
+pub(crate) fn jump(size: u64, target: Position) -> [u8; FRAME_BYTES] {
+    let mut bytes = [0; FRAME_BYTES];
+    bytes[0..8].copy_from_slice(&target.0.to_le_bytes());
+    bytes[8..12].copy_from_slice(&u32::try_from(size / 8).expect("a segment is smaller").to_le_bytes());
+    bytes[12] = Kind::Jump as u8;
+    bytes
+}
+
+/// Where a jump leads.
+pub(crate) fn jump_target(bytes: &[u8]) -> Position {
+    Position(word(bytes, 0))
+}
+
+const _: () = assert!(footer::FOOTER_BYTES.is_multiple_of(8) && HEADER_BYTES.is_multiple_of(8));

@@ -1,0 +1,463 @@
+//! A path into one value, and atomic edits at its end.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{AsKey, Key};
+use crate::pod::target::{Hashed, Target};
+use crate::store::transaction::Change;
+use crate::value::{self, Arena, Edit, Node, Number, Outcome, Step};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::ops::{Bound, RangeBounds};
+
+/// A path into the value of one key. It holds no lock and sees nothing until one of its endings is called; each ending is
+/// one atomic step.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("k", &serde_json::json!({"visits": 1, "tags": []}))?;
+/// assert_eq!(pod.at("k").key("visits").add(2)?, serde_json::json!(3));
+/// pod.at("k").pointer("/tags").push("new")?;
+/// assert_eq!(pod.raw_json("k")?.unwrap(), r#"{"visits":3,"tags":["new"]}"#);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct At<'a> {
+    /// Where the calls go and for which key, or why they cannot.
+    place: std::result::Result<(Target<'a>, Hashed), std::rc::Rc<Error>>,
+    steps: std::result::Result<Vec<Step>, std::rc::Rc<Error>>,
+}
+
+/// A number that can be added at a path: an integer that fits 64 bits, or a float.
+///
+/// ```
+/// use tastypod::Addend;
+/// let _ = [Addend::from(1i64), Addend::from(2u64), Addend::from(0.5)];
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Addend(Number);
+
+macro_rules! addends {
+    ($($signed:ty)*; $($unsigned:ty)*) => {
+        $(impl From<$signed> for Addend { fn from(value: $signed) -> Addend { Addend(Number::Int(i64::from(value))) } })*
+        $(impl From<$unsigned> for Addend {
+            fn from(value: $unsigned) -> Addend {
+                let value = value as u64;
+                Addend(i64::try_from(value).map_or(Number::Uint(value), Number::Int))
+            }
+        })*
+    };
+}
+addends!(i8 i16 i32 i64; u8 u16 u32 u64 usize);
+
+impl From<isize> for Addend {
+    fn from(value: isize) -> Addend {
+        Addend(Number::Int(value as i64))
+    }
+}
+
+impl From<f64> for Addend {
+    fn from(value: f64) -> Addend {
+        Addend(Number::Float(value))
+    }
+}
+
+impl From<f32> for Addend {
+    fn from(value: f32) -> Addend {
+        Addend(Number::Float(f64::from(value)))
+    }
+}
+
+/// The error of a place that was wrong when it was named, given again at each ending.
+fn again(error: &Error) -> Error {
+    Error::new(error.kind(), error.to_string())
+}
+
+impl<'a> At<'a> {
+    pub(crate) fn new(target: Result<Target<'a>>, key: &(impl AsKey + ?Sized)) -> At<'a> {
+        let place = target.and_then(|target| target.hashed(key).map(|hashed| (target, hashed)));
+        At { place: place.map_err(std::rc::Rc::new), steps: Ok(Vec::new()) }
+    }
+
+    /// Goes on to the value of a key of an object.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({"a": 1}))?;
+    /// assert_eq!(pod.at("k").key("a").get()?, Some(serde_json::json!(1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn key(mut self, key: &str) -> At<'a> {
+        if let Ok(steps) = &mut self.steps {
+            steps.push(Step::Key(key.to_owned().into()));
+        }
+        self
+    }
+
+    /// Goes on to an element of an array; negative indices count from the end.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 2])?;
+    /// assert_eq!(pod.at("k").index(-1).get()?, Some(serde_json::json!(2)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn index(mut self, index: i64) -> At<'a> {
+        if let Ok(steps) = &mut self.steps {
+            steps.push(Step::Index(index));
+        }
+        self
+    }
+
+    /// Goes on along a JSON pointer (RFC 6901): `/a/0`. A malformed one is an error of the ending.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({"a": [5]}))?;
+    /// assert_eq!(pod.at("k").pointer("/a/0").get()?, Some(serde_json::json!(5)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn pointer(mut self, pointer: &str) -> At<'a> {
+        match (&mut self.steps, value::parse_pointer(pointer)) {
+            (Ok(steps), Ok(more)) => steps.extend(more),
+            (Ok(_), Err(error)) => self.steps = Err(std::rc::Rc::new(error)),
+            (Err(_), _) => {}
+        }
+        self
+    }
+
+    #[inline]
+    fn parts(&self) -> Result<(&Target<'a>, &Hashed, &[Step])> {
+        let (target, hashed) = self.place.as_ref().map_err(|error| again(error))?;
+        Ok((target, hashed, self.steps.as_ref().map_err(|error| again(error))?))
+    }
+
+    fn absent(hashed: &Hashed) -> Error {
+        let key = Key::decode(&hashed.key).map_or_else(|_| "?".to_owned(), |key| key.to_string());
+        Error::new(ErrorKind::KeyNotFound, format!("key {key} is absent; set it first"))
+    }
+
+    /// Reads what stands there; nothing where the key or a step is absent.
+    fn look<R>(&self, look: impl FnOnce(Option<Node<'_>>) -> Result<R>) -> Result<R> {
+        let (target, hashed, steps) = self.parts()?;
+        target.read(hashed, |archive| match archive {
+            None => look(None),
+            Some(archive) => look(value::resolve(archive.node(), steps)?),
+        })
+    }
+
+    /// Makes one edit; `result` sees what it did.
+    #[inline]
+    fn edit<R>(&self, edit: Edit<'_>, result: impl FnOnce(Outcome<'_>) -> Result<R>) -> Result<R> {
+        let (target, hashed, steps) = self.parts()?;
+        target.change(hashed, |archive, out| {
+            // With an empty path these edits may make the key itself.
+            if archive.is_none() && !(steps.is_empty() && matches!(edit, Edit::Set(_) | Edit::SetIfAbsent(_))) {
+                return if matches!(edit, Edit::Remove) && !steps.is_empty() { Ok((Change::Keep, result(Outcome::default())?)) } else { Err(Self::absent(hashed)) };
+            }
+            let outcome = value::apply(archive, steps, edit, out)?;
+            let change = if outcome.changed { Change::Set } else { Change::Keep };
+            Ok((change, result(outcome)?))
+        })
+    }
+
+    /// The value there, nothing where the key or a step is absent.
+    ///
+    /// # Errors
+    /// `TypeMismatch` where a step meets neither object nor array; `InvalidValue` for a number that `Value` would round.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// assert_eq!(pod.at("absent").key("a").get()?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get(&self) -> Result<Option<Value>> {
+        self.look(|node| node.map(Node::to_value).transpose())
+    }
+
+    /// The value there in a type of the caller's.
+    ///
+    /// # Errors
+    /// As [`get`](At::get), and `InvalidValue` or `TypeMismatch` for another type.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({"a": [1, 2]}))?;
+    /// assert_eq!(pod.at("k").key("a").get_as::<Vec<u8>>()?, Some(vec![1, 2]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_as<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        self.look(|node| node.map(|node| node.read()).transpose())
+    }
+
+    /// Whether something stands there.
+    ///
+    /// # Errors
+    /// `TypeMismatch` where a step meets neither object nor array.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({"a": null}))?;
+    /// assert!(pod.at("k").key("a").contains()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn contains(&self) -> Result<bool> {
+        self.look(|node| Ok(node.is_some()))
+    }
+
+    /// Elements of an array, entries of an object, bytes of a text.
+    ///
+    /// # Errors
+    /// `KeyNotFound` where nothing stands there; `TypeMismatch` for other values.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 2, 3])?;
+    /// assert_eq!(pod.at("k").len()?, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> Result<usize> {
+        let path = || self.steps.as_ref().map(|steps| value::pointer_of(steps)).unwrap_or_default();
+        self.look(|node| match node {
+            None => Err(Error::new(ErrorKind::KeyNotFound, format!("nothing stands at {:?}; set it first", path()))),
+            Some(node) if node.is_array() || node.is_object() || node.as_str().is_some() => Ok(node.len()),
+            Some(node) => {
+                let (path, expected, found) = (path(), "array, object or string", node.kind_name());
+                let message = format!("{found} at {path:?} has no length");
+                Err(Error::new(ErrorKind::TypeMismatch { path, expected, found }, message))
+            }
+        })
+    }
+
+    /// Sets what stands there; with an empty path the whole value. An absent last step is added to its parent.
+    ///
+    /// # Errors
+    /// `KeyNotFound` where the key or a parent is absent; `TypeMismatch` where a parent has no parts.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({}))?;
+    /// pod.at("k").key("a").set(&1)?;
+    /// assert_eq!(pod.raw_json("k")?.unwrap(), r#"{"a":1}"#);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set(&self, value: impl Serialize) -> Result<()> {
+        let mut arena = Arena::default();
+        let span = arena.encode(&value)?;
+        self.edit(Edit::Set(arena.get(span)), |_| Ok(()))
+    }
+
+    /// Sets it if nothing stands there; true if so.
+    ///
+    /// # Errors
+    /// As [`set`](At::set).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({"a": 1}))?;
+    /// assert!(!pod.at("k").key("a").set_if_absent(&2)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_if_absent(&self, value: impl Serialize) -> Result<bool> {
+        let mut arena = Arena::default();
+        let span = arena.encode(&value)?;
+        self.edit(Edit::SetIfAbsent(arena.get(span)), |outcome| Ok(outcome.changed))
+    }
+
+    /// Takes it out and returns it; nothing where it is absent. With an empty path the key is removed.
+    ///
+    /// # Errors
+    /// `TypeMismatch` where a step meets neither object nor array.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 2])?;
+    /// assert_eq!(pod.at("k").index(0).remove()?, Some(serde_json::json!(1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn remove(&self) -> Result<Option<Value>> {
+        let (target, hashed, steps) = self.parts()?;
+        if steps.is_empty() {
+            return target.change(hashed, |archive, _| Ok((Change::Remove, archive.map(|archive| archive.node().to_value()).transpose()?)));
+        }
+        self.edit(Edit::Remove, first_taken)
+    }
+
+    /// `+=`: adds to the number there and returns the sum. An absent last step counts as 0.
+    ///
+    /// # Errors
+    /// `KeyNotFound` where the key or a parent is absent; `TypeMismatch` for no number; `InvalidValue` where the sum of
+    /// integers does not fit 64 bits.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({}))?;
+    /// pod.at("k").key("n").add(1)?;
+    /// assert_eq!(pod.at("k").key("n").add(0.5)?, serde_json::json!(1.5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn add(&self, number: impl Into<Addend>) -> Result<Value> {
+        self.edit(Edit::Add(number.into().0), |outcome| Ok(outcome.sum.map_or(Value::Null, Value::from)))
+    }
+
+    /// Appends an element to the array; an absent last step counts as an empty array.
+    ///
+    /// # Errors
+    /// `KeyNotFound` where the key or a parent is absent; `TypeMismatch` for no array.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1])?;
+    /// pod.at("k").push(&2)?;
+    /// assert_eq!(pod.raw_json("k")?.unwrap(), "[1,2]");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn push(&self, value: impl Serialize) -> Result<()> {
+        let mut arena = Arena::default();
+        let span = arena.encode(&value)?;
+        self.edit(Edit::Push(arena.get(span)), |_| Ok(()))
+    }
+
+    /// Appends all elements to the array; an absent last step counts as an empty array. The iterator is drained before
+    /// anything is locked.
+    ///
+    /// # Errors
+    /// As [`push`](At::push).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1])?;
+    /// pod.at("k").extend([2, 3])?;
+    /// assert_eq!(pod.raw_json("k")?.unwrap(), "[1,2,3]");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extend<T: Serialize>(&self, values: impl IntoIterator<Item = T>) -> Result<()> {
+        let mut arena = Arena::default();
+        let span = arena.encode(&values.into_iter().collect::<Vec<T>>())?;
+        self.edit(Edit::Extend(arena.get(span)), |_| Ok(()))
+    }
+
+    /// Inserts an element before the one of this index; negative indices count from the end.
+    ///
+    /// # Errors
+    /// `KeyNotFound` where the key or a step is absent or the index lies outside; `TypeMismatch` for no array.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 3])?;
+    /// pod.at("k").insert(1, &2)?;
+    /// assert_eq!(pod.raw_json("k")?.unwrap(), "[1,2,3]");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn insert(&self, index: i64, value: impl Serialize) -> Result<()> {
+        let mut arena = Arena::default();
+        let span = arena.encode(&value)?;
+        self.edit(Edit::Insert(index, arena.get(span)), |_| Ok(()))
+    }
+
+    /// Takes out and returns the last element of the array; nothing from an empty one.
+    ///
+    /// # Errors
+    /// `KeyNotFound` where the key or a step is absent; `TypeMismatch` for no array.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 2])?;
+    /// assert_eq!(pod.at("k").pop()?, Some(serde_json::json!(2)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pop(&self) -> Result<Option<Value>> {
+        self.edit(Edit::Pop, first_taken)
+    }
+
+    /// Sets all entries of an object in the object there.
+    ///
+    /// # Errors
+    /// `KeyNotFound` where the key or a step is absent; `TypeMismatch` where either is no object.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({"a": 1}))?;
+    /// pod.at("k").merge(&serde_json::json!({"b": 2}))?;
+    /// assert_eq!(pod.raw_json("k")?.unwrap(), r#"{"a":1,"b":2}"#);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn merge(&self, object: impl Serialize) -> Result<()> {
+        let mut arena = Arena::default();
+        let span = arena.encode(&object)?;
+        self.edit(Edit::Merge(arena.get(span)), |_| Ok(()))
+    }
+
+    /// Replaces a range of the array by other elements and returns what was there. Negative bounds count from the end.
+    ///
+    /// # Errors
+    /// `KeyNotFound` where the key or a step is absent or the range lies outside; `TypeMismatch` for no array.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 2, 3])?;
+    /// assert_eq!(pod.at("k").splice(0..2, ["x"])?, [serde_json::json!(1), serde_json::json!(2)]);
+    /// assert_eq!(pod.raw_json("k")?.unwrap(), r#"["x",3]"#);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn splice<T: Serialize>(&self, range: impl RangeBounds<i64>, values: impl IntoIterator<Item = T>) -> Result<Vec<Value>> {
+        let own = |bound: Bound<&i64>| bound.cloned();
+        let mut arena = Arena::default();
+        let span = arena.encode(&values.into_iter().collect::<Vec<T>>())?;
+        self.edit(Edit::Splice((own(range.start_bound()), own(range.end_bound())), arena.get(span)), |outcome| outcome.taken.map(Node::to_value).collect())
+    }
+
+    /// Changes what stands there by a closure, which runs exactly once, under the store's lock.
+    ///
+    /// # Errors
+    /// `KeyNotFound` where the key or a step is absent; `InvalidValue` for a number that `Value` would round.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({"a": "x"}))?;
+    /// pod.at("k").key("a").update(|value| *value = serde_json::json!(value.as_str().unwrap().repeat(2)))?;
+    /// assert_eq!(pod.raw_json("k")?.unwrap(), r#"{"a":"xx"}"#);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn update<R>(&self, change: impl FnOnce(&mut Value) -> R) -> Result<R> {
+        let mut change = Some(change);
+        let mut result = None;
+        self.edit(
+            Edit::Update(&mut |value| {
+                result = change.take().map(|change| change(value));
+                Ok(())
+            }),
+            |_| Ok(()),
+        )?;
+        result.ok_or_else(|| Error::new(ErrorKind::KeyNotFound, "nothing stands at the path to be updated; set it first"))
+    }
+}
+
+fn first_taken(outcome: Outcome<'_>) -> Result<Option<Value>> {
+    let mut taken = outcome.taken;
+    taken.next().map(Node::to_value).transpose()
+}

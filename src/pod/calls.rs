@@ -1,0 +1,382 @@
+//! The calls on one key, each one atomic step.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{AsKey, Key};
+use crate::pod::target::{Hashed, Target};
+use crate::pod::{At, Pod, Txn, View};
+use crate::store::transaction::Change;
+use crate::value::{self, Archive, Arena};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+#[cold]
+fn absent(key: &Hashed) -> Error {
+    let key = Key::decode(&key.key).map_or_else(|_| "?".to_owned(), |key| key.to_string());
+    Error::new(ErrorKind::KeyNotFound, format!("key {key} is absent; set it first, or use update_or_insert"))
+}
+
+fn owned(archive: Option<Archive<'_>>) -> Result<Option<Value>> {
+    archive.map(|archive| archive.node().to_value()).transpose()
+}
+
+impl Target<'_> {
+    pub(crate) fn call_insert<T: Serialize + ?Sized>(&self, key: &(impl AsKey + ?Sized), value: &T) -> Result<Option<Value>> {
+        let mut arena = Arena::default();
+        let span = arena.encode(value)?;
+        self.change(&self.hashed(key)?, |before, out| {
+            out.extend_from_slice(arena.get(span).as_bytes());
+            Ok((Change::Set, owned(before)?))
+        })
+    }
+
+    pub(crate) fn call_set_if_absent<T: Serialize + ?Sized>(&self, key: &(impl AsKey + ?Sized), value: &T) -> Result<bool> {
+        let mut arena = Arena::default();
+        let span = arena.encode(value)?;
+        self.change(&self.hashed(key)?, |before, out| {
+            if before.is_some() {
+                return Ok((Change::Keep, false));
+            }
+            out.extend_from_slice(arena.get(span).as_bytes());
+            Ok((Change::Set, true))
+        })
+    }
+
+    pub(crate) fn call_remove(&self, key: &(impl AsKey + ?Sized)) -> Result<Option<Value>> {
+        self.change(&self.hashed(key)?, |before, _| Ok((Change::Remove, owned(before)?)))
+    }
+
+    pub(crate) fn call_update<R, E: From<Error>>(
+        &self,
+        key: &(impl AsKey + ?Sized),
+        default: Option<Value>,
+        update: impl FnOnce(&mut Value) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E> {
+        let key = self.hashed(key)?;
+        let mut failed = None;
+        let outcome = self.change(&key, |before, out| {
+            let mut value = match (owned(before)?, default) {
+                (Some(value), _) | (None, Some(value)) => value,
+                (None, None) => return Err(absent(&key)),
+            };
+            match update(&mut value) {
+                Ok(result) => {
+                    value::encode(&value, out)?;
+                    Ok((Change::Set, Some(result)))
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    Ok((Change::Keep, None))
+                }
+            }
+        })?;
+        match (outcome, failed) {
+            (Some(result), _) => Ok(result),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(Error::other("the update had no outcome").into()),
+        }
+    }
+
+    pub(crate) fn call_compare_exchange(&self, key: &(impl AsKey + ?Sized), expected: Option<&Value>, new: Option<&Value>) -> Result<bool> {
+        let mut arena = Arena::default();
+        let span = new.map(|new| arena.encode(new)).transpose()?;
+        self.change(&self.hashed(key)?, |before, out| {
+            let matches = match (before, expected) {
+                (None, None) => true,
+                (Some(before), Some(expected)) => before.node().eq_value(expected),
+                _ => false,
+            };
+            match span {
+                _ if !matches => Ok((Change::Keep, false)),
+                Some(span) => {
+                    out.extend_from_slice(arena.get(span).as_bytes());
+                    Ok((Change::Set, true))
+                }
+                None => Ok((Change::Remove, true)),
+            }
+        })
+    }
+}
+
+macro_rules! calls {
+    ($type:ty, $target:ident) => {
+        impl $type {
+            /// Inserts or replaces. A new key goes last, an old one keeps its place.
+            ///
+            /// # Errors
+            /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", &[1, 2])?;
+            /// pod.transaction(|txn| txn.set("k", &[3]))?;
+            /// assert_eq!(pod.get_as::<Vec<u8>>("k")?, Some(vec![3]));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            #[inline]
+            pub fn set(&self, key: impl AsKey, value: impl Serialize) -> Result<()> {
+                let target = self.$target()?;
+                target.set(&target.hashed(&key)?, |out| value::encode(&value, out))
+            }
+
+            /// As `set`, and returns what was there.
+            ///
+            /// # Errors
+            /// As `set`; `InvalidValue` also where the old value holds a number that `Value` would round.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// assert_eq!(pod.insert("k", &1)?, None);
+            /// assert_eq!(pod.insert("k", &2)?, Some(serde_json::json!(1)));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn insert(&self, key: impl AsKey, value: impl Serialize) -> Result<Option<Value>> {
+                self.$target()?.call_insert(&key, &value)
+            }
+
+            /// Sets only an absent key; true if it was.
+            ///
+            /// # Errors
+            /// As `set`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// assert!(pod.set_if_absent("k", &1)?);
+            /// assert!(!pod.set_if_absent("k", &2)?);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn set_if_absent(&self, key: impl AsKey, value: impl Serialize) -> Result<bool> {
+                self.$target()?.call_set_if_absent(&key, &value)
+            }
+
+            /// As `set`, from JSON text. The digits of numbers that no other form holds are kept.
+            ///
+            /// # Errors
+            /// As `set`; `InvalidValue` where the text is not one JSON value.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set_raw_json("k", "[123456789012345678901234567890]")?;
+            /// assert_eq!(pod.raw_json("k")?.unwrap(), "[123456789012345678901234567890]");
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn set_raw_json(&self, key: impl AsKey, json: &str) -> Result<()> {
+                let target = self.$target()?;
+                target.set(&target.hashed(&key)?, |out| value::encode_json(json, out))
+            }
+
+            /// The value of a key.
+            ///
+            /// # Errors
+            /// `InvalidValue` for a number that `Value` would round (read it with `raw_json`); `Reentrant`; `Integrity`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", &1)?;
+            /// assert_eq!(pod.get("k")?, Some(serde_json::json!(1)));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn get(&self, key: impl AsKey) -> Result<Option<Value>> {
+                let target = self.$target()?;
+                target.read(&target.hashed(&key)?, owned)
+            }
+
+            /// The value of a key in a type of the caller's, straight from the stored bytes.
+            ///
+            /// # Errors
+            /// `InvalidValue` or `TypeMismatch` where the value is not of that type.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// #[derive(serde::Serialize, serde::Deserialize, PartialEq, Debug)]
+            /// struct Page { status: u16 }
+            /// pod.set("k", &Page { status: 200 })?;
+            /// assert_eq!(pod.get_as::<Page>("k")?, Some(Page { status: 200 }));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            #[inline]
+            pub fn get_as<T: DeserializeOwned>(&self, key: impl AsKey) -> Result<Option<T>> {
+                let target = self.$target()?;
+                target.read(&target.hashed(&key)?, |archive| archive.map(|archive| archive.node().read()).transpose())
+            }
+
+            /// The value of a key as JSON text, the digits of numbers untouched.
+            ///
+            /// # Errors
+            /// `Reentrant`; `Integrity`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", &[0.5])?;
+            /// assert_eq!(pod.raw_json("k")?.as_deref(), Some("[0.5]"));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn raw_json(&self, key: impl AsKey) -> Result<Option<String>> {
+                let target = self.$target()?;
+                target.read(&target.hashed(&key)?, |archive| {
+                    Ok(archive.map(|archive| {
+                        let mut text = String::new();
+                        archive.node().write_json(&mut text);
+                        text
+                    }))
+                })
+            }
+
+            /// Whether a key is there.
+            ///
+            /// # Errors
+            /// `InvalidKey`; `Reentrant`; `Integrity`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// assert!(!pod.contains_key("k")?);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn contains_key(&self, key: impl AsKey) -> Result<bool> {
+                let target = self.$target()?;
+                target.read(&target.hashed(&key)?, |archive| Ok(archive.is_some()))
+            }
+
+            /// Takes a key out and returns its value. Set again, it goes last.
+            ///
+            /// # Errors
+            /// As `insert`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", &1)?;
+            /// assert_eq!(pod.remove("k")?, Some(serde_json::json!(1)));
+            /// assert_eq!(pod.remove("k")?, None);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn remove(&self, key: impl AsKey) -> Result<Option<Value>> {
+                self.$target()?.call_remove(&key)
+            }
+
+            /// Changes a value by a closure, which runs exactly once, under the store's lock: writers wait for it.
+            ///
+            /// # Errors
+            /// `KeyNotFound` where the key is absent, and as `insert`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", &1)?;
+            /// pod.update("k", |value| *value = serde_json::json!([value.clone(), 2]))?;
+            /// assert_eq!(pod.get("k")?, Some(serde_json::json!([1, 2])));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn update<R>(&self, key: impl AsKey, update: impl FnOnce(&mut Value) -> R) -> Result<R> {
+                self.$target()?.call_update(&key, None, |value| Ok::<R, Error>(update(value)))
+            }
+
+            /// As `update`, with a closure that may fail: then nothing changes and its error is returned.
+            ///
+            /// # Errors
+            /// The closure's, and as `update`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", &1)?;
+            /// let outcome = pod.try_update("k", |value| { *value = 2.into(); Err::<(), _>(tastypod::Error::other("no")) });
+            /// assert!(outcome.is_err());
+            /// assert_eq!(pod.get("k")?, Some(serde_json::json!(1)));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn try_update<R, E: From<Error>>(
+                &self,
+                key: impl AsKey,
+                update: impl FnOnce(&mut Value) -> std::result::Result<R, E>,
+            ) -> std::result::Result<R, E> {
+                self.$target()?.call_update(&key, None, update)
+            }
+
+            /// As `update`, starting from `default` where the key is absent.
+            ///
+            /// # Errors
+            /// As `insert`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.update_or_insert("k", 0.into(), |value| *value = (value.as_i64().unwrap() + 1).into())?;
+            /// assert_eq!(pod.get("k")?, Some(serde_json::json!(1)));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn update_or_insert<R>(&self, key: impl AsKey, default: Value, update: impl FnOnce(&mut Value) -> R) -> Result<R> {
+                self.$target()?.call_update(&key, Some(default), |value| Ok::<R, Error>(update(value)))
+            }
+
+            /// Replaces the value if it is `expected`; true if it was. `None` means absent. 1 is not 1.0; the order of an
+            /// object's keys does not count.
+            ///
+            /// # Errors
+            /// As `set`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// use serde_json::json;
+            /// assert!(pod.compare_exchange("k", None, Some(&json!(1)))?);
+            /// assert!(!pod.compare_exchange("k", Some(&json!(2)), None)?);
+            /// assert!(pod.compare_exchange("k", Some(&json!(1)), None)?);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn compare_exchange(&self, key: impl AsKey, expected: Option<&Value>, new: Option<&Value>) -> Result<bool> {
+                self.$target()?.call_compare_exchange(&key, expected, new)
+            }
+
+            /// A path into the value of a key, for atomic edits of a part.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", &serde_json::json!({"n": 1}))?;
+            /// pod.at("k").key("n").add(1)?;
+            /// assert_eq!(pod.at("k").key("n").get_as::<u8>()?, Some(2));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            #[inline]
+            pub fn at(&self, key: impl AsKey) -> At<'_> {
+                At::new(self.$target(), &key)
+            }
+        }
+    };
+}
+
+calls!(Pod, target);
+calls!(Txn, target);
+
+impl Pod {
+    /// The value of a key in place, borrowed for as long as the view lives.
+    ///
+    /// # Errors
+    /// `InvalidKey`; `Reentrant`, also for a thread that holds a guard, since its own writes have no place yet.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({"url": "https://example.org"}))?;
+    /// let view = pod.view("k")?.unwrap();
+    /// assert_eq!(view.get("url").unwrap().as_str(), Some("https://example.org"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn view(&self, key: impl AsKey) -> Result<Option<View>> {
+        self.shared.enter()?;
+        self.shared.require_not_held()?;
+        let key = Hashed::new(&key, self.shared.header.seed)?;
+        let found = self.shared.get(key.hash, &key.key)?;
+        Ok(found.map(|record| View::new(std::sync::Arc::clone(&self.shared), self.shared.heap.position_of(record.bytes()))))
+    }
+}

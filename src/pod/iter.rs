@@ -1,0 +1,292 @@
+//! Iteration in insertion order.
+
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::log::record::Record;
+use crate::pod::Pod;
+use crate::pod::target::Target;
+use crate::pod::transaction::entries;
+use crate::store::shared::Shared;
+use crate::store::snapshot::Instant;
+use crate::value::Archive;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// Entries of one instant, in insertion order.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("a", &1)?;
+/// for entry in &pod {
+///     let (key, value) = entry?;
+///     assert_eq!((key.to_string(), value), ("a".to_owned(), serde_json::json!(1)));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Iter {
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Instant { instant: Instant, next: u64 },
+    /// What a thread that holds a guard sees, read at the call.
+    Read(std::vec::IntoIter<(Key, Value)>),
+    /// Why there is nothing to read: the first and only item.
+    Failed(Option<Error>),
+}
+
+fn key_of(shared: &Shared, record: &Record<'_>) -> Result<Key> {
+    Key::decode(record.key()).map_err(|_| shared.integrity(0, "a stored key is malformed"))
+}
+
+fn next_record<R>(instant: &Instant, next: &mut u64, read: impl FnOnce(&Shared, &Record<'_>) -> Result<R>) -> Option<Result<R>> {
+    let counters = instant.counters();
+    let shared = match instant.shared() {
+        Ok(shared) => shared,
+        Err(error) if *next < counters.next_ordinal => {
+            *next = counters.next_ordinal;
+            return Some(Err(error));
+        }
+        Err(_) => return None,
+    };
+    while *next < counters.next_ordinal {
+        let ordinal = *next;
+        *next += 1;
+        match shared.ordinal_at(counters.sequence, ordinal) {
+            Ok(Some(record)) => return Some(read(shared, &record)),
+            Ok(None) => {}
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    None
+}
+
+impl Iter {
+    pub(crate) fn new(instant: Instant) -> Iter {
+        Iter { source: Source::Instant { instant, next: 0 } }
+    }
+}
+
+impl Iterator for Iter {
+    type Item = Result<(Key, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.source {
+            Source::Instant { instant, next } => {
+                next_record(instant, next, |shared, record| Ok((key_of(shared, record)?, Archive::of(record).node().to_value()?)))
+            }
+            Source::Read(entries) => entries.next().map(Ok),
+            Source::Failed(error) => error.take().map(Err),
+        }
+    }
+}
+
+/// The keys of [`Pod::keys`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// assert!(pod.keys().next().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Keys(Iter);
+
+impl Iterator for Keys {
+    type Item = Result<Key>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0.source {
+            Source::Instant { instant, next } => next_record(instant, next, key_of),
+            Source::Read(entries) => entries.next().map(|(key, _)| Ok(key)),
+            Source::Failed(error) => error.take().map(Err),
+        }
+    }
+}
+
+/// The values of [`Pod::values`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// assert!(pod.values().next().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Values(Iter);
+
+impl Iterator for Values {
+    type Item = Result<Value>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|entry| entry.map(|(_, value)| value))
+    }
+}
+
+/// The entries of [`Pod::iter_as`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("a", &1)?;
+/// assert_eq!(pod.iter_as::<u8>().next().unwrap()?.1, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct IterAs<T> {
+    iter: Iter,
+    _value: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Iterator for IterAs<T> {
+    type Item = Result<(Key, T)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.iter.source {
+            Source::Instant { instant, next } => {
+                next_record(instant, next, |shared, record| Ok((key_of(shared, record)?, Archive::of(record).node().read()?)))
+            }
+            Source::Read(entries) => entries.next().map(|(key, value)| {
+                let mut arena = crate::value::Arena::default();
+                let span = arena.encode(&value)?;
+                Ok((key, serde::Deserialize::deserialize(arena.get(span).node())?))
+            }),
+            Source::Failed(error) => error.take().map(Err),
+        }
+    }
+}
+
+/// The entries of [`Pod::iter_live`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set(0, &())?;
+/// for (turn, entry) in pod.iter_live().take(5).enumerate() {
+///     entry?;
+///     pod.set(turn as i64 + 1, &())?;
+/// }
+/// assert_eq!(pod.len(), 6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct IterLive {
+    shared: Arc<Shared>,
+    next: u64,
+}
+
+impl Iterator for IterLive {
+    type Item = Result<(Key, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let counters = self.shared.control.commit.read();
+            if self.next >= counters.next_ordinal {
+                return None;
+            }
+            let ordinal = self.next;
+            self.next += 1;
+            match self.shared.ordinal_at(counters.sequence, ordinal) {
+                Ok(Some(record)) => {
+                    let read = || Ok((key_of(&self.shared, &record)?, Archive::of(&record).node().to_value()?));
+                    return Some(read());
+                }
+                Ok(None) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl Pod {
+    /// All entries of one instant in insertion order. Nobody waits for it.
+    ///
+    /// Items fail as [`get`](Pod::get) does; where no snapshot can be taken, the only item says why.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("b", 1), ("a", 2)])?;
+    /// let keys: Vec<String> = pod.iter().map(|entry| entry.unwrap().0.to_string()).collect();
+    /// assert_eq!(keys, ["b", "a"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&self) -> Iter {
+        let source = self.target().and_then(|target| match target {
+            Target::Pod(_) => Ok(Source::Instant { instant: Instant::take(&self.shared)?, next: 0 }),
+            in_hand => Ok(Source::Read(entries(&in_hand)?.into_iter())),
+        });
+        Iter { source: source.unwrap_or_else(|error| Source::Failed(Some(error))) }
+    }
+
+    /// The keys of [`iter`](Pod::iter).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", &1)?;
+    /// assert_eq!(pod.keys().next().unwrap()?, tastypod::Key::from("a"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keys(&self) -> Keys {
+        Keys(self.iter())
+    }
+
+    /// The values of [`iter`](Pod::iter).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", &1)?;
+    /// assert_eq!(pod.values().next().unwrap()?, serde_json::json!(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn values(&self) -> Values {
+        Values(self.iter())
+    }
+
+    /// As [`iter`](Pod::iter), with values in a type of the caller's.
+    ///
+    /// Items fail as [`get_as`](Pod::get_as) does.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", &[1, 2])?;
+    /// assert_eq!(pod.iter_as::<Vec<u8>>().next().unwrap()?.1, [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter_as<T: DeserializeOwned>(&self) -> IterAs<T> {
+        IterAs { iter: self.iter(), _value: PhantomData }
+    }
+
+    /// The entries as they are when their turn comes: keys that anybody adds during the loop come up too, each once.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", &1)?;
+    /// let mut live = pod.iter_live();
+    /// assert!(live.next().is_some());
+    /// pod.set("b", &2)?;
+    /// assert!(live.next().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter_live(&self) -> IterLive {
+        IterLive { shared: Arc::clone(&self.shared), next: 0 }
+    }
+}
+
+impl IntoIterator for &Pod {
+    type Item = Result<(Key, Value)>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
+    }
+}

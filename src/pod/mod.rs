@@ -1,0 +1,228 @@
+//! The map: the public calls on keys and values.
+
+mod at;
+mod calls;
+mod iter;
+mod options;
+mod snapshot;
+mod target;
+mod transaction;
+mod view;
+
+pub use at::{Addend, At};
+pub use iter::{Iter, IterAs, IterLive, Keys, Values};
+pub use options::{Durability, Options};
+pub use snapshot::{Entries, KeyInPlace, Snapshot};
+pub use transaction::{Guard, Txn};
+pub use view::{Part, View};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::open;
+use crate::store::shared::{Mode, Shared};
+use crate::verify::{Report, Stats};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Number of a committed transaction of a store; each commit's is one more than that before.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// let before = pod.version();
+/// pod.set("k", &1)?;
+/// assert!(pod.version() > before);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(u64);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A persistent ordered map from keys to JSON values, shared by all processes that open the same path.
+///
+/// Handles are cheap to clone, may be used by any thread, and work unchanged in a child made by `fork`.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use serde_json::json;
+/// let pod = tastypod::Pod::open(dir.path().join("crawl.pod"))?;
+/// pod.set("https://example.org", &json!({"status": 200}))?;
+/// pod.set(7, &"an integer key")?;
+/// assert_eq!(pod.get("https://example.org")?, Some(json!({"status": 200})));
+/// assert_eq!(pod.keys().count(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Pod {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) options: Arc<Options>,
+}
+
+impl Pod {
+    /// Opens the store at `path` with default options, or makes one there with the directories above it.
+    ///
+    /// # Errors
+    /// See [`Options::open`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let same = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &1)?;
+    /// assert_eq!(same.get_as::<i64>("k")?, Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(path: impl AsRef<Path>) -> Result<Pod> {
+        Options::new().open(path)
+    }
+
+    pub(crate) fn with_options(path: &Path, options: Options) -> Result<Pod> {
+        let shared = open::open(path, &options.how())?;
+        shared.agree(&options.wanted, options.lock_timeout)?;
+        Ok(Pod { shared, options: Arc::new(options) })
+    }
+
+    #[inline]
+    pub(crate) fn require_writable(&self) -> Result<()> {
+        if self.options.read_only { self.is_read_only() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn is_read_only(&self) -> Result<()> {
+        Err(Error::new(ErrorKind::ReadOnly, format!("{} was opened with read_only(true): open it without to change it", self.shared.directory.display())))
+    }
+
+    /// The store's directory, links resolved.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// assert!(pod.path().ends_with("a.pod"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn path(&self) -> &Path {
+        &self.shared.directory
+    }
+
+    /// How many keys there are.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &1)?;
+    /// assert_eq!(pod.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn len(&self) -> usize {
+        let in_hand = self.target().ok().and_then(|target| target.in_hand(|transaction| transaction.length()));
+        match in_hand {
+            Some(Ok(length)) => length as usize,
+            _ => self.shared.control.commit.read().length as usize,
+        }
+    }
+
+    /// Whether there is no key.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// assert!(pod.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The newest committed transaction.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let before = pod.version();
+    /// pod.get("absent")?;
+    /// assert_eq!(pod.version(), before);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn version(&self) -> Version {
+        Version(self.shared.control.commit.newest())
+    }
+
+    /// Sleeps until something newer than `since` is committed by any process, or `timeout` passes. Returns the newest.
+    ///
+    /// # Errors
+    /// Only in a child made by fork, where joining the store may fail.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// use std::time::Duration;
+    /// let seen = pod.version();
+    /// pod.set("k", &1)?;
+    /// assert!(pod.wait(seen, Duration::from_secs(60))? > seen);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait(&self, since: Version, timeout: Duration) -> Result<Version> {
+        self.shared.wait_for_commit(since.0, timeout).map(Version)
+    }
+
+    /// Sizes and counts.
+    ///
+    /// # Errors
+    /// `Io` where the system does not tell.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &1)?;
+    /// assert_eq!(pod.stats()?.keys, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats(&self) -> Result<Stats> {
+        crate::verify::stats(&self.shared)
+    }
+
+    /// Checks the whole store: every transaction's checksum, every key and ordinal against the index, every counter.
+    /// Writers wait meanwhile; readers do not.
+    ///
+    /// # Errors
+    /// `LockTimeout` and `Io`. Damage is no error of this call: it is in the report.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &1)?;
+    /// let report = pod.verify()?;
+    /// assert!(report.is_clean(), "{report}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn verify(&self) -> Result<Report> {
+        crate::verify::verify(&self.shared, self.options.lock_timeout)
+    }
+
+    /// Gives up this handle. What dropping it would keep silent about is an error here: the directory is gone.
+    ///
+    /// # Errors
+    /// `StoreRemoved` where the store was removed or replaced while it was open.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.close()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(self) -> Result<()> {
+        if self.shared.mode == Mode::Private { Ok(()) } else { self.shared.require_in_place() }
+    }
+}
+
+impl fmt::Debug for Pod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pod").field("path", &self.path()).field("len", &self.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,243 @@
+//! How a store is opened.
+
+use crate::error::Result;
+use crate::pod::Pod;
+use crate::store::open::How;
+use crate::store::settings::Wanted;
+use std::path::Path;
+use std::time::Duration;
+
+/// What a write that returned has survived.
+///
+/// ```
+/// use tastypod::{Durability, Options};
+/// let options = Options::new().durability(Durability::Process);
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// The death of any process, at any instant. Not a power cut.
+    #[default]
+    Process,
+}
+
+/// Options of a store and of one handle on it.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use std::time::Duration;
+/// use tastypod::Options;
+/// let pod = Options::new().lock_timeout(Duration::from_secs(5)).open(dir.path().join("a.pod"))?;
+/// pod.set("k", &1)?;
+/// let reader = Options::new().read_only(true).open(dir.path().join("a.pod"))?;
+/// assert_eq!(reader.get_as::<i64>("k")?, Some(1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(crate) wanted: Wanted,
+    pub(crate) durability: Durability,
+    pub(crate) lock_timeout: Duration,
+    pub(crate) create: bool,
+    pub(crate) read_only: bool,
+    pub(crate) file_mode: u32,
+    pub(crate) any_file_system: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Options {
+    /// The defaults, named at each option.
+    ///
+    /// ```
+    /// let options = tastypod::Options::new();
+    /// # let _ = options;
+    /// ```
+    pub fn new() -> Options {
+        Options {
+            wanted: Wanted::default(),
+            durability: Durability::Process,
+            lock_timeout: Duration::from_secs(30),
+            create: true,
+            read_only: false,
+            file_mode: 0o600,
+            any_file_system: false,
+        }
+    }
+
+    /// Of the store: entries in a shard file (default 4096). Unset adopts what is stored; other than stored is
+    /// [`Conflict`](crate::ErrorKind::Conflict).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// use tastypod::{ErrorKind, Options};
+    /// let path = dir.path().join("a.pod");
+    /// let _first = Options::new().file_size(100).open(&path)?;
+    /// assert_eq!(Options::new().file_size(200).open(&path).unwrap_err().kind(), ErrorKind::Conflict);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn file_size(mut self, entries: u64) -> Options {
+        self.wanted.file_size = Some(entries.max(1));
+        self
+    }
+
+    /// Of the store: whether shard files are compressed (default no).
+    ///
+    /// ```
+    /// let options = tastypod::Options::new().gzipped(true);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn gzipped(mut self, gzipped: bool) -> Options {
+        self.wanted.gzipped = Some(gzipped);
+        self
+    }
+
+    /// Of the store: how often a task may be tried; 0 is without limit (default).
+    ///
+    /// ```
+    /// let options = tastypod::Options::new().max_tries(3);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn max_tries(mut self, tries: u64) -> Options {
+        self.wanted.max_tries = Some(tries);
+        self
+    }
+
+    /// Of the store: for how long a claim holds without a heartbeat (default: as long as its process lives).
+    ///
+    /// ```
+    /// let options = tastypod::Options::new().lease(std::time::Duration::from_secs(60));
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Options {
+        self.wanted.lease_nanoseconds = Some(nanoseconds(lease));
+        self
+    }
+
+    /// Of the store: after the n-th failure a task waits `first * factor^(n-1)`, at most `longest` (default: not at all).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let options = tastypod::Options::new().backoff(Duration::from_secs(1), 2.0, Duration::from_secs(60));
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn backoff(mut self, first: Duration, factor: f64, longest: Duration) -> Options {
+        self.wanted.backoff = Some((nanoseconds(first), factor, nanoseconds(longest)));
+        self
+    }
+
+    /// Of this handle: what a returned write has survived (default [`Durability::Process`]).
+    ///
+    /// ```
+    /// let options = tastypod::Options::new().durability(tastypod::Durability::Process);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Options {
+        self.durability = durability;
+        self
+    }
+
+    /// Of this handle: how long a write waits for a process that is stopped or in a long transaction, before it fails with
+    /// [`LockTimeout`](crate::ErrorKind::LockTimeout) (default 30 s). Reads never wait.
+    ///
+    /// ```
+    /// let options = tastypod::Options::new().lock_timeout(std::time::Duration::from_millis(100));
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn lock_timeout(mut self, timeout: Duration) -> Options {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// Of this handle: whether to make a store where there is none (default yes).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// assert!(tastypod::Options::new().create(false).open(dir.path().join("absent")).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Options {
+        self.create = create;
+        self
+    }
+
+    /// Of this handle: never change anything, work also without the right to write (default no). A store that nobody has
+    /// open is then read into memory once and stays as it was at the open.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// use tastypod::{ErrorKind, Options, Pod};
+    /// let pod = Pod::open(dir.path().join("a.pod"))?;
+    /// let reader = Options::new().read_only(true).open(dir.path().join("a.pod"))?;
+    /// assert_eq!(reader.set("k", &1).unwrap_err().kind(), ErrorKind::ReadOnly);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Options {
+        self.read_only = read_only;
+        self
+    }
+
+    /// Of this handle: permission bits of files that it makes (default `0o600`); directories get the right to enter for
+    /// whoever may read.
+    ///
+    /// ```
+    /// let options = tastypod::Options::new().file_mode(0o660);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn file_mode(mut self, mode: u32) -> Options {
+        self.file_mode = mode & 0o777;
+        self
+    }
+
+    /// Of this handle: vouch that one machine alone uses the store, where it lies on a network file system (default no).
+    ///
+    /// ```
+    /// let options = tastypod::Options::new().allow_network_filesystem(true);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn allow_network_filesystem(mut self, allow: bool) -> Options {
+        self.any_file_system = allow;
+        self
+    }
+
+    /// Opens the store at `path`, or makes one there with the directories above it.
+    ///
+    /// # Errors
+    /// `Conflict` where stored options differ from those set here; `WrongKind` for a directory that holds something else;
+    /// `VersionMismatch`, `ForeignState`, `UnsupportedFilesystem` and `Integrity` for stores that cannot be used; `LockTimeout`
+    /// where a stopped process is opening or closing it; `Full` and `Io` as the system says.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Options::new().open(dir.path().join("deep/down/a.pod"))?;
+    /// assert!(pod.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Pod> {
+        Pod::with_options(path.as_ref(), self)
+    }
+
+    pub(crate) fn how(&self) -> How {
+        How { create: self.create, read_only: self.read_only, file_mode: self.file_mode, timeout: self.lock_timeout, any_file_system: self.any_file_system }
+    }
+}

@@ -1,0 +1,264 @@
+//! All reads of one instant.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{AsKey, Key};
+use crate::pod::target::Hashed;
+use crate::pod::{Iter, Part, Pod, Version};
+use crate::store::snapshot::Instant;
+use crate::value::Archive;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::fmt;
+
+/// The store at one instant: every read sees the same transactions. Nobody waits for it; what it could read is kept for as
+/// long as it lives.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("k", &1)?;
+/// let snapshot = pod.snapshot()?;
+/// pod.set("k", &2)?;
+/// assert_eq!(snapshot.get("k")?, Some(serde_json::json!(1)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Snapshot {
+    pub(crate) instant: Instant,
+}
+
+impl Pod {
+    /// The store as it is now, for many reads.
+    ///
+    /// # Errors
+    /// `Io` where the pin cannot be set; in a child made by fork, where joining the store fails.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// assert!(pod.snapshot()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot { instant: Instant::take(&self.shared)? })
+    }
+}
+
+impl Snapshot {
+    fn read<R>(&self, key: &(impl AsKey + ?Sized), look: impl FnOnce(Option<Archive<'_>>) -> Result<R>) -> Result<R> {
+        let shared = self.instant.shared()?;
+        let key = Hashed::new(key, shared.header.seed)?;
+        look(shared.get_at(self.instant.counters().sequence, key.hash, &key.key)?.as_ref().map(Archive::of))
+    }
+
+    /// The value of a key at this instant.
+    ///
+    /// # Errors
+    /// `InvalidValue` for a number that `Value` would round; `Closed` in a child made by a fork since.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &1)?;
+    /// assert_eq!(pod.snapshot()?.get("k")?, Some(serde_json::json!(1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get(&self, key: impl AsKey) -> Result<Option<Value>> {
+        self.read(&key, |archive| archive.map(|archive| archive.node().to_value()).transpose())
+    }
+
+    /// The value of a key in a type of the caller's.
+    ///
+    /// # Errors
+    /// As [`get`](Snapshot::get), and `InvalidValue` or `TypeMismatch` for another type.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &1)?;
+    /// assert_eq!(pod.snapshot()?.get_as::<u8>("k")?, Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_as<T: DeserializeOwned>(&self, key: impl AsKey) -> Result<Option<T>> {
+        self.read(&key, |archive| archive.map(|archive| archive.node().read()).transpose())
+    }
+
+    /// Whether a key was there.
+    ///
+    /// # Errors
+    /// `InvalidKey`; `Closed` in a child made by a fork since.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// assert!(!pod.snapshot()?.contains_key("k")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn contains_key(&self, key: impl AsKey) -> Result<bool> {
+        self.read(&key, |archive| Ok(archive.is_some()))
+    }
+
+    /// How many keys there were.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// assert_eq!(pod.snapshot()?.len(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn len(&self) -> usize {
+        self.instant.counters().length as usize
+    }
+
+    /// Whether there was no key.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// assert!(pod.snapshot()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The newest transaction that it sees.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// assert_eq!(pod.snapshot()?.version(), pod.version());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn version(&self) -> Version {
+        Version(self.instant.counters().sequence)
+    }
+
+    /// All entries in insertion order, borrowed in place: nothing is parsed or copied.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("a", 1), ("b", 2)])?;
+    /// let mut sum = 0;
+    /// for entry in pod.snapshot()?.entries() {
+    ///     let (_key, value) = entry?;
+    ///     sum += value.as_i64().unwrap();
+    /// }
+    /// assert_eq!(sum, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn entries(&self) -> Entries<'_> {
+        Entries { snapshot: self, next: 0 }
+    }
+
+    /// All entries in insertion order.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", &1)?;
+    /// assert_eq!(pod.snapshot()?.into_iter().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[allow(clippy::should_implement_trait)]
+    pub fn into_iter(self) -> Iter {
+        Iter::new(self.instant)
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("version", &self.version()).field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// The entries of a [`Snapshot`], borrowed in place: `Result<(Key in place, value)>`.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("a", &1)?;
+/// let snapshot = pod.snapshot()?;
+/// let (key, value) = snapshot.entries().next().unwrap()?;
+/// assert_eq!((key.to_key()?.to_string(), value.as_i64()), ("a".to_owned(), Some(1)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Entries<'a> {
+    snapshot: &'a Snapshot,
+    next: u64,
+}
+
+/// A stored key in place.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("a", &1)?;
+/// let snapshot = pod.snapshot()?;
+/// let (key, _) = snapshot.entries().next().unwrap()?;
+/// assert_eq!(key.as_str(), Some("a"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct KeyInPlace<'a>(&'a [u8]);
+
+impl<'a> KeyInPlace<'a> {
+    /// The text, if the key is one.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set(1, &1)?;
+    /// assert_eq!(pod.snapshot()?.entries().next().unwrap()?.0.as_str(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn as_str(self) -> Option<&'a str> {
+        crate::key::text_of(self.0)
+    }
+
+    /// The key on its own.
+    ///
+    /// # Errors
+    /// `Integrity` for stored bytes that are no key.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set((1, "x"), &1)?;
+    /// assert_eq!(pod.snapshot()?.entries().next().unwrap()?.0.to_key()?.to_string(), r#"[1,"x"]"#);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn to_key(self) -> Result<Key> {
+        Key::decode(self.0).map_err(|what| Error::new(ErrorKind::InvalidKey, format!("a stored key is malformed: {what}; verify() the store")))
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Result<(KeyInPlace<'a>, Part<'a>)>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let counters = self.snapshot.instant.counters();
+        let shared = match self.snapshot.instant.shared() {
+            Ok(shared) => shared,
+            Err(error) => {
+                self.next = counters.next_ordinal;
+                return (self.next == counters.next_ordinal).then_some(Err(error));
+            }
+        };
+        while self.next < counters.next_ordinal {
+            let ordinal = self.next;
+            self.next += 1;
+            if let Some(ahead) = shared.ordinal_head(ordinal + 16) {
+                shared.heap.prefetch(ahead);
+            }
+            match shared.ordinal_at(counters.sequence, ordinal) {
+                Ok(Some(record)) => return Some(Ok((KeyInPlace(record.key()), Part::new(Archive::of(&record))))),
+                Ok(None) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,160 @@
+//! What a call works on: the store itself, or a transaction in hand. Every call on one key is written once, against this.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{self, AsKey, KeyBuf};
+use crate::log::record;
+use crate::pod::Pod;
+use crate::store::shared::Shared;
+use crate::store::transaction::{Change, Seen, Transaction};
+use crate::value::{Archive, Arena};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A transaction in hand, until it is committed or rolled back.
+pub(crate) type InHand = Rc<RefCell<Option<Transaction<Arc<Shared>>>>>;
+
+thread_local! {
+    /// The guards of this thread: calls on their stores join them.
+    static GUARDS: RefCell<Vec<(usize, InHand)>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(crate) fn join_guard(pod: &Pod, transaction: &InHand) {
+    GUARDS.with_borrow_mut(|guards| guards.push((Arc::as_ptr(&pod.shared) as usize, Rc::clone(transaction))));
+}
+
+pub(crate) fn leave_guard(transaction: &InHand) {
+    let _ = GUARDS.try_with(|guards| guards.borrow_mut().retain(|(_, other)| !Rc::ptr_eq(other, transaction)));
+}
+
+/// Where a call goes.
+#[derive(Clone, Debug)]
+pub(crate) enum Target<'a> {
+    Pod(&'a Pod),
+    InHand(InHand, u64),
+}
+
+/// An encoded key and its hash.
+#[derive(Clone, Debug)]
+pub(crate) struct Hashed {
+    pub(crate) key: KeyBuf,
+    pub(crate) hash: u64,
+}
+
+impl Hashed {
+    #[inline]
+    pub(crate) fn new(key: &(impl AsKey + ?Sized), seed: u64) -> Result<Hashed> {
+        let key = key::encode_key(key)?;
+        let hash = record::hash_of(&key, seed);
+        Ok(Hashed { key, hash })
+    }
+}
+
+#[cold]
+fn ended() -> Error {
+    Error::new(ErrorKind::Closed, "the transaction has ended; begin a new one")
+}
+
+/// What was decided about a value; the archive to set it to, if it is to be set, was appended.
+pub(crate) type Decision<R> = (Change, R);
+
+impl Target<'_> {
+    #[inline]
+    pub(crate) fn hashed(&self, key: &(impl AsKey + ?Sized)) -> Result<Hashed> {
+        let seed = match self {
+            Target::Pod(pod) => pod.shared.header.seed,
+            Target::InHand(_, seed) => *seed,
+        };
+        Hashed::new(key, seed)
+    }
+
+    /// Looks at the newest value.
+    #[inline]
+    pub(crate) fn read<R>(&self, key: &Hashed, look: impl FnOnce(Option<Archive<'_>>) -> Result<R>) -> Result<R> {
+        match self {
+            Target::Pod(pod) => {
+                pod.shared.enter()?;
+                look(pod.shared.get(key.hash, &key.key)?.as_ref().map(Archive::of))
+            }
+            Target::InHand(transaction, _) => {
+                let transaction = transaction.borrow();
+                let transaction = transaction.as_ref().ok_or_else(ended)?;
+                look(transaction.get(key.hash, &key.key)?.as_ref().map(Seen::archive))
+            }
+        }
+    }
+
+    /// Reads, decides and writes as one step. `decide` appends a whole archive to its argument if it decides to set.
+    #[inline]
+    pub(crate) fn change<R>(&self, key: &Hashed, decide: impl FnOnce(Option<Archive<'_>>, &mut Vec<u8>) -> Result<Decision<R>>) -> Result<R> {
+        match self {
+            Target::Pod(pod) => {
+                pod.require_writable()?;
+                pod.shared.change_one(pod.options.lock_timeout, key.hash, &key.key, |record, out| decide(record.as_ref().map(Archive::of), out))
+            }
+            Target::InHand(transaction, _) => {
+                let mut arena = Arena::default();
+                let (change, result, span) = {
+                    let transaction = transaction.borrow();
+                    let transaction = transaction.as_ref().ok_or_else(ended)?;
+                    let before = transaction.get(key.hash, &key.key)?;
+                    arena.append(|out| decide(before.as_ref().map(Seen::archive), out))?
+                };
+                let mut transaction = transaction.borrow_mut();
+                let transaction = transaction.as_mut().ok_or_else(ended)?;
+                match change {
+                    Change::Keep => {}
+                    Change::Set => transaction.set(key.hash, &key.key, arena.get(span))?,
+                    Change::Remove => {
+                        if transaction.get(key.hash, &key.key)?.is_some() {
+                            transaction.remove(key.hash, &key.key)?;
+                        }
+                    }
+                }
+                Ok(result)
+            }
+        }
+    }
+
+    /// Sets a value that was serialised before anything is locked.
+    #[inline]
+    pub(crate) fn set(&self, key: &Hashed, write_value: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        match self {
+            Target::Pod(pod) => {
+                pod.require_writable()?;
+                pod.shared.commit_one::<Error>(pod.options.lock_timeout, key.hash, &key.key, write_value).map(|_| ())
+            }
+            Target::InHand(..) => self.change(key, |_, out| write_value(out).map(|()| (Change::Set, ()))),
+        }
+    }
+
+    /// The transaction in hand, where there is one.
+    pub(crate) fn in_hand<R>(&self, look: impl FnOnce(&Transaction<Arc<Shared>>) -> Result<R>) -> Option<Result<R>> {
+        match self {
+            Target::Pod(_) => None,
+            Target::InHand(transaction, _) => Some(transaction.borrow().as_ref().ok_or_else(ended).and_then(look)),
+        }
+    }
+}
+
+impl Pod {
+    /// Where a call of this thread on this pod goes: to the store, to the thread's guard on it, or nowhere from inside a
+    /// closure that runs under the store's lock.
+    #[inline]
+    pub(crate) fn target(&self) -> Result<Target<'_>> {
+        if self.shared.is_held_here() { self.guarded() } else { Ok(Target::Pod(self)) }
+    }
+
+    #[cold]
+    fn guarded(&self) -> Result<Target<'_>> {
+        let id = Arc::as_ptr(&self.shared) as usize;
+        let guard = GUARDS.with_borrow(|guards| guards.iter().find(|(shared, _)| *shared == id).map(|(_, transaction)| Rc::clone(transaction)));
+        match guard {
+            Some(transaction) if transaction.try_borrow_mut().is_ok() => Ok(Target::InHand(transaction, self.shared.header.seed)),
+            _ => {
+                self.shared.require_not_held()?;
+                Ok(Target::Pod(self))
+            }
+        }
+    }
+}

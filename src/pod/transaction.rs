@@ -1,0 +1,393 @@
+//! Several changes as one: closures, guards, and bulk changes.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{AsKey, Key};
+use crate::pod::Pod;
+use crate::pod::target::{Hashed, InHand, Target, join_guard, leave_guard};
+use crate::store::transaction::Transaction;
+use crate::value::{Archive, Arena};
+use serde::Serialize;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The store inside a transaction: reads see its own writes, and nobody else sees them before the commit.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.extend([("from", 10), ("to", 0)])?;
+/// pod.transaction(|txn| {
+///     txn.at("from").add(-3)?;
+///     txn.at("to").add(3)?;
+///     Ok(())
+/// })?;
+/// assert_eq!(pod.get_as::<i64>("to")?, Some(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Txn {
+    in_hand: InHand,
+    seed: u64,
+}
+
+/// Holds the store's lock for this thread: writers wait, readers see the state before. Calls on the pod by the same thread
+/// join it. Dropping it commits; a panic rolls back.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// let guard = pod.lock()?;
+/// pod.set("a", &1)?;
+/// pod.set("b", &2)?;
+/// guard.commit()?;
+/// assert_eq!(pod.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "the lock is given back, and what was written committed, when the guard is dropped"]
+#[derive(Debug)]
+pub struct Guard {
+    in_hand: InHand,
+}
+
+fn commit(in_hand: &InHand) -> Result<()> {
+    let transaction = in_hand.borrow_mut().take();
+    transaction.map_or(Ok(()), |transaction| transaction.commit().map(|_| ()))
+}
+
+impl Txn {
+    #[inline]
+    pub(crate) fn target(&self) -> Result<Target<'_>> {
+        Ok(Target::InHand(Rc::clone(&self.in_hand), self.seed))
+    }
+
+    /// How many keys there are, the transaction's own writes included.
+    ///
+    /// # Errors
+    /// `Closed` in a child made by a fork since.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.transaction(|txn| {
+    ///     txn.set("k", &1)?;
+    ///     assert_eq!(txn.len()?, 1);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> Result<usize> {
+        self.target()?.in_hand(|transaction| transaction.length()).unwrap_or(Ok(0)).map(|length| length as usize)
+    }
+
+    /// All entries in order, the transaction's own writes included, read at the call.
+    ///
+    /// # Errors
+    /// `InvalidValue` for a number that `Value` would round; `Closed` in a child made by a fork since.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", &1)?;
+    /// pod.transaction(|txn| {
+    ///     txn.set("b", &2)?;
+    ///     assert_eq!(txn.entries()?.len(), 2);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn entries(&self) -> Result<Vec<(Key, Value)>> {
+        entries(&self.target()?)
+    }
+
+    /// Removes every key.
+    ///
+    /// # Errors
+    /// As `remove`.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", &1)?;
+    /// pod.transaction(|txn| txn.clear())?;
+    /// assert!(pod.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear(&self) -> Result<()> {
+        clear(&self.in_hand)
+    }
+
+    /// Sets many keys; later entries win.
+    ///
+    /// # Errors
+    /// As `set`.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.transaction(|txn| txn.extend([("a", 1), ("b", 2)]))?;
+    /// assert_eq!(pod.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extend<K: AsKey, V: Serialize>(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<()> {
+        apply(&self.in_hand, &Drained::new(entries, self.seed)?, false).map(|_| ())
+    }
+}
+
+/// All entries that a transaction sees.
+pub(crate) fn entries(target: &Target<'_>) -> Result<Vec<(Key, Value)>> {
+    let read = |transaction: &Transaction<Arc<crate::store::shared::Shared>>| {
+        let shared = transaction.shared();
+        let tail = shared.tail()?.counters;
+        let decode = |key: &[u8]| Key::decode(key).map_err(|_| shared.integrity(0, "a stored key is malformed"));
+        let mut entries = Vec::new();
+        for ordinal in 0..tail.next_ordinal {
+            if let Some(record) = shared.ordinal_at(tail.sequence, ordinal)?
+                && let Some(seen) = transaction.overlay(record)
+            {
+                entries.push((decode(record.key())?, seen.archive().node().to_value()?));
+            }
+        }
+        for (key, archive) in transaction.added() {
+            entries.push((decode(key)?, archive.node().to_value()?));
+        }
+        Ok(entries)
+    };
+    target.in_hand(read).unwrap_or_else(|| Ok(Vec::new()))
+}
+
+fn clear(in_hand: &InHand) -> Result<()> {
+    let target = Target::InHand(Rc::clone(in_hand), 0);
+    let keys = target.in_hand(|transaction| {
+        let shared = transaction.shared();
+        let tail = shared.tail()?.counters;
+        let mut keys = Vec::new();
+        for ordinal in 0..tail.next_ordinal {
+            if let Some(record) = shared.ordinal_at(tail.sequence, ordinal)? {
+                keys.push((record.hash(), record.key().to_vec()));
+            }
+        }
+        keys.extend(transaction.added().iter().map(|(key, _)| (crate::log::record::hash_of(key, shared.header.seed), key.to_vec())));
+        Ok(keys)
+    });
+    let keys = keys.unwrap_or_else(|| Ok(Vec::new()))?;
+    let mut transaction = in_hand.borrow_mut();
+    if let Some(transaction) = transaction.as_mut() {
+        for (hash, key) in keys {
+            if transaction.get(hash, &key)?.is_some() {
+                transaction.remove(hash, &key)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An iterator's entries, encoded before anything is locked.
+struct Drained {
+    arena: Arena,
+    entries: Vec<(Hashed, crate::value::Span)>,
+}
+
+impl Drained {
+    fn new<K: AsKey, V: Serialize>(entries: impl IntoIterator<Item = (K, V)>, seed: u64) -> Result<Drained> {
+        let mut arena = Arena::default();
+        let entries = entries.into_iter().map(|(key, value)| Ok((Hashed::new(&key, seed)?, arena.encode(&value)?))).collect::<Result<Vec<_>>>()?;
+        Ok(Drained { arena, entries })
+    }
+
+    fn archive(&self, index: usize) -> Archive<'_> {
+        self.arena.get(self.entries[index].1.clone())
+    }
+}
+
+fn apply(in_hand: &InHand, drained: &Drained, only_absent: bool) -> Result<usize> {
+    let mut transaction = in_hand.borrow_mut();
+    let Some(transaction) = transaction.as_mut() else { return Err(Error::new(ErrorKind::Closed, "the transaction has ended; begin a new one")) };
+    let mut count = 0;
+    for (index, (key, _)) in drained.entries.iter().enumerate() {
+        if !only_absent || transaction.get(key.hash, &key.key)?.is_none() {
+            transaction.set(key.hash, &key.key, drained.archive(index))?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+impl Pod {
+    fn begin(&self) -> Result<InHand> {
+        self.require_writable()?;
+        let transaction = Transaction::begin(Arc::clone(&self.shared), self.options.lock_timeout)?;
+        Ok(Rc::new(RefCell::new(Some(transaction))))
+    }
+
+    /// Several changes as one: writers wait, readers see the state before, and everything is visible at one instant when
+    /// the closure returns `Ok`. On `Err` and on a panic nothing happened. Calls on the same store inside the closure are
+    /// `Reentrant`, except through its argument.
+    ///
+    /// # Errors
+    /// The closure's; `LockTimeout`, `Full`, `Reentrant`, `ReadOnly`; `Closed` in a child made by a fork inside the closure.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let count = pod.transaction(|txn| {
+    ///     txn.set("a", &1)?;
+    ///     txn.set("b", &2)?;
+    ///     txn.len()
+    /// })?;
+    /// assert_eq!(count, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn transaction<R>(&self, body: impl FnOnce(&Txn) -> Result<R>) -> Result<R> {
+        self.try_transaction(body)
+    }
+
+    /// As [`transaction`](Pod::transaction), with an error type of the caller's.
+    ///
+    /// # Errors
+    /// As [`transaction`](Pod::transaction).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let outcome: Result<(), Box<dyn std::error::Error>> = pod.try_transaction(|txn| {
+    ///     txn.set("a", &1)?;
+    ///     Err("changed my mind".into())
+    /// });
+    /// assert!(outcome.is_err() && pod.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_transaction<R, E: From<Error>>(&self, body: impl FnOnce(&Txn) -> std::result::Result<R, E>) -> std::result::Result<R, E> {
+        // Joins the guard of this thread, if it holds one: then the guard's end decides.
+        if let Target::InHand(in_hand, seed) = self.target()? {
+            return body(&Txn { in_hand, seed });
+        }
+        let in_hand = self.begin()?;
+        let transaction = Txn { in_hand, seed: self.shared.header.seed };
+        let result = body(&transaction)?;
+        commit(&transaction.in_hand)?;
+        Ok(result)
+    }
+
+    /// Takes the store's lock for this thread, until the guard is committed, rolled back or dropped.
+    ///
+    /// # Errors
+    /// `LockTimeout`, `Reentrant`, `ReadOnly`.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let guard = pod.lock()?;
+    /// pod.set("a", &1)?;
+    /// guard.rollback();
+    /// assert!(pod.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lock(&self) -> Result<Guard> {
+        let in_hand = self.begin()?;
+        join_guard(self, &in_hand);
+        Ok(Guard { in_hand })
+    }
+
+    /// Sets many keys as one transaction; later entries win. The iterator is drained before anything is locked.
+    ///
+    /// # Errors
+    /// As [`set`](Pod::set).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend((0..100).map(|n| (n, n * n)))?;
+    /// assert_eq!(pod.get_as::<i64>(9)?, Some(81));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extend<K: AsKey, V: Serialize>(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<()> {
+        self.extend_with(entries, false).map(|_| ())
+    }
+
+    /// Sets those of many keys that are absent, as one transaction; returns how many were. Of two entries for one absent key
+    /// the first counts.
+    ///
+    /// # Errors
+    /// As [`set`](Pod::set).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", &1)?;
+    /// assert_eq!(pod.extend_if_absent([("a", 7), ("b", 7)])?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extend_if_absent<K: AsKey, V: Serialize>(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<usize> {
+        self.extend_with(entries, true)
+    }
+
+    fn extend_with<K: AsKey, V: Serialize>(&self, entries: impl IntoIterator<Item = (K, V)>, only_absent: bool) -> Result<usize> {
+        self.require_writable()?;
+        let drained = Drained::new(entries, self.shared.header.seed)?;
+        self.transaction(|txn| apply(&txn.in_hand, &drained, only_absent))
+    }
+
+    /// Removes every key, as one transaction.
+    ///
+    /// # Errors
+    /// As [`remove`](Pod::remove).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([(1, 1), (2, 2)])?;
+    /// pod.clear()?;
+    /// assert!(pod.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clear(&self) -> Result<()> {
+        self.transaction(Txn::clear)
+    }
+}
+
+impl Guard {
+    /// Makes what was written visible and gives the lock back.
+    ///
+    /// # Errors
+    /// `Full`; `Closed` in a child made by a fork since. Nothing was written then.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.lock()?.commit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn commit(self) -> Result<()> {
+        leave_guard(&self.in_hand);
+        commit(&self.in_hand)
+    }
+
+    /// Forgets what was written and gives the lock back.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.lock()?.rollback();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rollback(self) {
+        leave_guard(&self.in_hand);
+        drop(self.in_hand.borrow_mut().take());
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        leave_guard(&self.in_hand);
+        if std::thread::panicking() {
+            drop(self.in_hand.borrow_mut().take());
+        } else {
+            // `commit` reports what is kept silent about here.
+            let _ = commit(&self.in_hand);
+        }
+    }
+}
+

@@ -1,0 +1,405 @@
+//! Values borrowed in place.
+
+use crate::error::Result;
+use crate::log::record::Record;
+use crate::segment::heap::Position;
+use crate::store::shared::Shared;
+use crate::value::{Archive, Node};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::fmt;
+use std::sync::Arc;
+
+/// A part of a stored value, borrowed in place: nothing is parsed or copied.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("k", &serde_json::json!({"tags": ["x", "y"], "n": 3}))?;
+/// let view = pod.view("k")?.unwrap();
+/// let tags: Vec<_> = view.get("tags").unwrap().iter().filter_map(|tag| tag.as_str()).collect();
+/// assert_eq!(tags, ["x", "y"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    node: Node<'a>,
+}
+
+/// A stored value in place, for as long as the view lives, whatever becomes of its key.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("k", &serde_json::json!({"n": 3}))?;
+/// let view = pod.view("k")?.unwrap();
+/// pod.remove("k")?;
+/// assert_eq!(view.get("n").and_then(|n| n.as_i64()), Some(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct View {
+    shared: Arc<Shared>,
+    at: Position,
+}
+
+impl View {
+    pub(crate) fn new(shared: Arc<Shared>, at: Position) -> View {
+        View { shared, at }
+    }
+
+    /// The whole value.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &7)?;
+    /// assert_eq!(pod.view("k")?.unwrap().part().as_i64(), Some(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn part(&self) -> Part<'_> {
+        let record = self.shared.record(self.at).expect("the record was there when the view was made, and records stay");
+        Part { node: Archive::of(&record).node() }
+    }
+
+    /// Bytes that the archived value takes.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &7)?;
+    /// assert!(pod.view("k")?.unwrap().byte_len() < 64);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn byte_len(&self) -> usize {
+        self.shared.record(self.at).map_or(0, |record: Record<'_>| record.value().len())
+    }
+}
+
+macro_rules! both {
+    ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $kind:ty),*) -> $result:ty;)*) => {
+        impl View {
+            $($(#[$doc])* #[inline] pub fn $name(&self, $($argument: $kind),*) -> $result { self.part().$name($($argument),*) })*
+        }
+    };
+}
+
+both! {
+    /// The value of a key of an object. See [`Part::get`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({"n": 3}))?;
+    /// assert_eq!(pod.view("k")?.unwrap().get("n").unwrap().as_i64(), Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn get(key: &str) -> Option<Part<'_>>;
+    /// An element of an array; negative indices count from the end. See [`Part::index`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 2, 3])?;
+    /// assert_eq!(pod.view("k")?.unwrap().index(-1).unwrap().as_i64(), Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn index(index: i64) -> Option<Part<'_>>;
+    /// The text, if it is text.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", "text")?;
+    /// assert_eq!(pod.view("k")?.unwrap().as_str(), Some("text"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn as_str() -> Option<&str>;
+    /// The integer, if it is one that fits.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &-1)?;
+    /// assert_eq!(pod.view("k")?.unwrap().as_i64(), Some(-1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn as_i64() -> Option<i64>;
+    /// The number, if it is one that a float holds.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &1.5)?;
+    /// assert_eq!(pod.view("k")?.unwrap().as_f64(), Some(1.5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn as_f64() -> Option<f64>;
+    /// The truth value, if it is one.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &true)?;
+    /// assert_eq!(pod.view("k")?.unwrap().as_bool(), Some(true));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn as_bool() -> Option<bool>;
+    /// The value as JSON in memory.
+    ///
+    /// # Errors
+    /// `InvalidValue` for a number that `Value` would round.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 2])?;
+    /// assert_eq!(pod.view("k")?.unwrap().to_value()?, serde_json::json!([1, 2]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn to_value() -> Result<Value>;
+}
+
+impl View {
+    /// The value in a type of the caller's.
+    ///
+    /// # Errors
+    /// `InvalidValue` or `TypeMismatch` where the value is not of that type.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 2])?;
+    /// assert_eq!(pod.view("k")?.unwrap().read::<Vec<u8>>()?, [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
+        self.part().read()
+    }
+
+    /// The elements of an array; nothing for other values.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 2])?;
+    /// assert_eq!(pod.view("k")?.unwrap().iter().count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = Part<'_>> {
+        self.part().iter()
+    }
+}
+
+impl<'a> Part<'a> {
+    #[inline]
+    pub(crate) fn new(archive: Archive<'a>) -> Part<'a> {
+        Part { node: archive.node() }
+    }
+
+    /// The value of a key of an object; nothing where it is absent or this is no object.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({"a": {"b": 1}}))?;
+    /// assert_eq!(pod.view("k")?.unwrap().get("a").and_then(|a| a.get("b")).and_then(|b| b.as_i64()), Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn get(self, key: &str) -> Option<Part<'a>> {
+        self.node.get(key).map(|node| Part { node })
+    }
+
+    /// An element of an array; negative indices count from the end.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 2])?;
+    /// assert_eq!(pod.view("k")?.unwrap().part().index(0).and_then(|part| part.as_i64()), Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn index(self, index: i64) -> Option<Part<'a>> {
+        self.node.index(index).map(|node| Part { node })
+    }
+
+    /// The elements of an array; nothing for other values.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 2])?;
+    /// assert_eq!(pod.view("k")?.unwrap().part().iter().filter_map(|part| part.as_i64()).sum::<i64>(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(self) -> impl Iterator<Item = Part<'a>> {
+        self.node.iter().map(|node| Part { node })
+    }
+
+    /// The entries of an object in order; nothing for other values.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &serde_json::json!({"z": 1, "a": 2}))?;
+    /// let view = pod.view("k")?.unwrap();
+    /// assert_eq!(view.part().entries().map(|(key, _)| key).collect::<Vec<_>>(), ["z", "a"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn entries(self) -> impl Iterator<Item = (&'a str, Part<'a>)> {
+        self.node.entries().map(|(key, node)| (key, Part { node }))
+    }
+
+    /// Elements of an array, entries of an object, bytes of a text; 0 for other values.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[1, 2])?;
+    /// assert_eq!(pod.view("k")?.unwrap().part().len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn len(self) -> usize {
+        self.node.len()
+    }
+
+    /// Whether [`len`](Part::len) is 0.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", "")?;
+    /// assert!(pod.view("k")?.unwrap().part().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it is null.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &())?;
+    /// assert!(pod.view("k")?.unwrap().part().is_null());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_null(self) -> bool {
+        self.node.is_null()
+    }
+
+    /// The text, if it is text.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", "text")?;
+    /// assert_eq!(pod.view("k")?.unwrap().part().as_str(), Some("text"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn as_str(self) -> Option<&'a str> {
+        self.node.as_str()
+    }
+
+    /// The integer, if it is one that fits.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &5)?;
+    /// assert_eq!(pod.view("k")?.unwrap().part().as_i64(), Some(5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn as_i64(self) -> Option<i64> {
+        self.node.as_i64()
+    }
+
+    /// The number, if it is one that a float holds.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &0.5)?;
+    /// assert_eq!(pod.view("k")?.unwrap().part().as_f64(), Some(0.5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn as_f64(self) -> Option<f64> {
+        self.node.as_f64()
+    }
+
+    /// The truth value, if it is one.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &false)?;
+    /// assert_eq!(pod.view("k")?.unwrap().part().as_bool(), Some(false));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn as_bool(self) -> Option<bool> {
+        self.node.as_bool()
+    }
+
+    /// The value in a type of the caller's, which may borrow text from it.
+    ///
+    /// # Errors
+    /// `InvalidValue` or `TypeMismatch` where the value is not of that type.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", "borrowed")?;
+    /// let view = pod.view("k")?.unwrap();
+    /// assert_eq!(view.part().read::<&str>()?, "borrowed");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn read<T: serde::Deserialize<'a>>(self) -> Result<T> {
+        self.node.read()
+    }
+
+    /// The value as JSON in memory.
+    ///
+    /// # Errors
+    /// `InvalidValue` for a number that `Value` would round.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &[true])?;
+    /// assert_eq!(pod.view("k")?.unwrap().part().to_value()?, serde_json::json!([true]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn to_value(self) -> Result<Value> {
+        self.node.to_value()
+    }
+}
+
+impl fmt::Display for Part<'_> {
+    /// Compact JSON, the digits of numbers untouched.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.node.write_json(&mut text);
+        f.write_str(&text)
+    }
+}
+
+impl fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.part(), f)
+    }
+}

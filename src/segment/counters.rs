@@ -1,0 +1,96 @@
+//! The commit word and the counters that belong to it: read without a lock, by any number of processes.
+//!
+//! Two slots alternate: slot `sequence & 1` holds the counters of transaction `sequence`. A writer fills the slot that
+//! the commit word does not name, then stores the commit word; a reader takes the slot that it names and checks that
+//! it stayed. A writer that stops in between leaves the readers the other slot: they never wait.
+
+use crate::sys::atomic::{Ordering, Word, fence};
+
+/// What commits together with the data. Fixed by the footer of the transaction; this is a copy of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// The transaction's number; the first of a log is 1.
+    pub(crate) sequence: u64,
+    /// Keys present.
+    pub(crate) length: u64,
+    /// The ordinal that the next new key gets.
+    pub(crate) next_ordinal: u64,
+    /// Keys changed since their shard was saved.
+    pub(crate) dirty: u64,
+    /// Tasks done.
+    pub(crate) done: u64,
+    /// Tasks tried as often as they may be.
+    pub(crate) tried: u64,
+    /// Tasks aborted.
+    pub(crate) aborted: u64,
+    /// The checksum that the next footer continues.
+    pub(crate) chain: u64,
+}
+
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+struct Slot {
+    sequence: Word,
+    fields: [Word; 7],
+}
+
+/// Shared memory, written only under the store's mutex.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub(crate) struct CommitState {
+    /// The newest committed transaction. Released by `publish` [commit], acquired by every read.
+    commit: Word,
+    _line: [u64; 15],
+    slots: [Slot; 2],
+}
+
+const _: () = assert!(size_of::<CommitState>() == 256);
+
+impl CommitState {
+    /// The newest committed transaction. Pairs with [commit]: all that it published is visible afterwards.
+    #[inline(always)]
+    pub(crate) fn newest(&self) -> u64 {
+        self.commit.load(Ordering::Acquire)
+    }
+
+    /// The counters of one instant, the newest.
+    pub(crate) fn read(&self) -> Counters {
+        loop {
+            let sequence = self.commit.load(Ordering::Acquire);
+            let slot = &self.slots[(sequence & 1) as usize];
+            let before = slot.sequence.load(Ordering::Acquire);
+            let [length, next_ordinal, dirty, done, tried, aborted, chain] = std::array::from_fn(|field| slot.fields[field].load(Ordering::Relaxed));
+            fence(Ordering::Acquire);
+            let after = slot.sequence.load(Ordering::Relaxed);
+            if before == sequence && after == sequence {
+                return Counters { sequence, length, next_ordinal, dirty, done, tried, aborted, chain };
+            }
+            // The slot was refilled: the commit word has moved on by at least two, so this ends.
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Commits: from here on, whoever reads the commit word finds what was published before. The caller holds the
+    /// mutex. May be repeated with the same counters.
+    #[inline]
+    pub(crate) fn publish(&self, counters: &Counters) {
+        let slot = &self.slots[(counters.sequence & 1) as usize];
+        // A reader of the transaction before the last may still look at this slot: tell it before changing the fields.
+        slot.sequence.store(0, Ordering::Relaxed);
+        fence(Ordering::Release);
+        let fields = [counters.length, counters.next_ordinal, counters.dirty, counters.done, counters.tried, counters.aborted, counters.chain];
+        for (word, value) in slot.fields.iter().zip(fields) {
+            word.store(value, Ordering::Relaxed);
+        }
+        slot.sequence.store(counters.sequence, Ordering::Release);
+        // [commit]
+        self.commit.store(counters.sequence, Ordering::Release);
+    }
+}
+
+impl CommitState {
+    /// All words, for a checksum over them.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &Word> {
+        std::iter::once(&self.commit).chain(self.slots.iter().flat_map(|slot| std::iter::once(&slot.sequence).chain(&slot.fields)))
+    }
+}

@@ -1,0 +1,186 @@
+//! Holding the store's mutex: waiting for it, naming who has it, and repairing what a dead owner left.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::segment::control::{DAMAGED, READY};
+use crate::store::shared::Shared;
+use crate::sys::atomic::Ordering;
+use crate::sys::process::{self, Identity};
+use crate::sys::robust_mutex::Acquired;
+use crate::sys::{clock, fork};
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::time::{Duration, Instant};
+
+/// The longest wait in the kernel before the owner is looked at: an owner whose death the kernel missed is found then.
+const LOOK_AT_OWNER: Duration = Duration::from_millis(100);
+
+thread_local! {
+    /// The stores whose mutex this thread holds, with the fork generation that took it.
+    static HELD: RefCell<Vec<(usize, u64)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Proof that this thread holds the mutex of a store, and that the store is in order. Dropping it unlocks.
+#[derive(Debug)]
+pub(crate) struct Locked<S: Deref<Target = Shared>> {
+    shared: S,
+    generation: u64,
+    released: Cell<bool>,
+    /// The mutex belongs to the thread.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl<S: Deref<Target = Shared>> Locked<S> {
+    /// Waits for the mutex at most `timeout`, then repairs what its last owner may have left by dying.
+    #[inline]
+    pub(crate) fn new(shared: S, timeout: Duration) -> Result<Locked<S>> {
+        shared.enter()?;
+        shared.require_writer()?;
+        shared.require_not_held()?;
+        let acquired = match shared.control.lock.mutex.try_lock() {
+            Ok(Some(acquired)) => acquired,
+            Ok(None) => shared.wait_for_mutex(timeout)?,
+            Err(error) => return Err(shared.mutex_failed(error)),
+        };
+        HELD.with_borrow_mut(|held| held.push((std::ptr::from_ref(&*shared) as usize, fork::generation())));
+        let locked = Locked { shared, generation: fork::generation(), released: Cell::new(false), _not_send: PhantomData };
+        locked.shared.note_holder();
+        if acquired == Acquired::OwnerDied {
+            locked.shared.repair_after_death()?;
+        }
+        if locked.shared.control.stamps.state.load(Ordering::Relaxed) != READY {
+            return Err(locked.shared.is_damaged());
+        }
+        Ok(locked)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Fails in a child made by a fork since: the mutex is the parent's.
+    pub(crate) fn require_same_process(&self) -> Result<()> {
+        if self.generation == fork::generation() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Closed, "this transaction or guard was begun before the fork and belongs to the parent process; begin one of your own"))
+    }
+}
+
+impl<S: Deref<Target = Shared>> Locked<S> {
+    /// Gives the mutex back.
+    #[inline]
+    pub(crate) fn release(&self) {
+        if self.released.replace(true) {
+            return;
+        }
+        let id = std::ptr::from_ref(&*self.shared) as usize;
+        // A thread that exits runs destructors when the list may be gone already.
+        let _ = HELD.try_with(|held| held.borrow_mut().retain(|entry| entry.0 != id));
+        if self.generation == fork::generation() {
+            self.shared.control.lock.mutex.unlock();
+        }
+    }
+}
+
+impl<S: Deref<Target = Shared>> Drop for Locked<S> {
+    #[inline]
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl Shared {
+    /// Whether this thread holds the mutex of this store.
+    #[inline]
+    pub(crate) fn is_held_here(&self) -> bool {
+        let id = std::ptr::from_ref(self) as usize;
+        HELD.try_with(|held| held.borrow().iter().any(|entry| *entry == (id, fork::generation()))).unwrap_or(false)
+    }
+
+    /// Fails inside a closure that runs under this store's mutex: waiting for it would never end.
+    #[inline]
+    pub(crate) fn require_not_held(&self) -> Result<()> {
+        if !self.is_held_here() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Reentrant,
+            format!("{}: a call on the store from inside a closure that changes the same store; use the closure's argument instead", self.directory.display()),
+        ))
+    }
+
+    fn note_holder(&self) {
+        let lock = &self.control.lock;
+        lock.holder.set(u64::from(lock.mutex.owner_thread()) | self.membership.slot() << 32);
+        lock.since.set(clock::coarse_nanoseconds());
+    }
+
+    #[cold]
+    fn wait_for_mutex(&self, timeout: Duration) -> Result<Acquired> {
+        let start = Instant::now();
+        loop {
+            let left = timeout.saturating_sub(start.elapsed());
+            match self.control.lock.mutex.lock_within(left.min(LOOK_AT_OWNER)) {
+                Ok(Some(acquired)) => return Ok(acquired),
+                Ok(None) => self.free_from_dead_owner(),
+                Err(error) => return Err(self.mutex_failed(error)),
+            }
+            if start.elapsed() >= timeout {
+                return Err(self.lock_timeout(timeout));
+            }
+        }
+    }
+
+    /// The kernel marks the mutexes of a dying process, but an out-of-memory kill may skip that. The owner is the thread
+    /// in the lock word; the note beside it says of which process, if the owner came so far as to write it.
+    #[cold]
+    fn free_from_dead_owner(&self) {
+        let thread = self.control.lock.mutex.owner_thread();
+        let holder = self.control.lock.holder.load(Ordering::Acquire);
+        if thread == 0 || holder as u32 != thread {
+            return;
+        }
+        if let Some(identity) = self.membership.identity_in(self.control, holder >> 32)
+            && process::is_dead(identity)
+            && process::is_dead(Identity { pid: thread, started_ticks: 0 })
+        {
+            self.control.lock.mutex.declare_owner_dead(thread);
+        }
+    }
+
+    #[cold]
+    fn lock_timeout(&self, timeout: Duration) -> Error {
+        let lock = &self.control.lock;
+        let holder = lock.holder.load(Ordering::Acquire);
+        let held = clock::coarse_nanoseconds().saturating_sub(lock.since.load(Ordering::Relaxed));
+        let owner = self.membership.owner_in(self.control, holder >> 32);
+        let since = Duration::from_nanos(held);
+        let message = format!(
+            "{}: {owner} has held the store's lock for {since:.1?}, longer than the lock timeout of {timeout:?}; it is stopped or inside a long transaction: continue or end it, or wait longer with Options::lock_timeout",
+            self.directory.display()
+        );
+        Error::new(ErrorKind::LockTimeout { owner, since }, message)
+    }
+
+    #[cold]
+    fn mutex_failed(&self, error: std::io::Error) -> Error {
+        Error::caused(ErrorKind::Io, format!("{}: the store's mutex failed; close the store in all processes and open it again", self.directory.display()), error)
+    }
+
+    #[cold]
+    fn repair_after_death(&self) -> Result<()> {
+        let outcome = self.repair();
+        if outcome.is_err() {
+            self.control.stamps.state.set(DAMAGED);
+        }
+        self.control.lock.mutex.make_consistent();
+        outcome
+    }
+
+    #[cold]
+    fn is_damaged(&self) -> Error {
+        self.integrity(self.control.log.sealed.get() * 8, "a process died and its last transaction contradicts itself; close the store in all processes and open it again to rebuild it")
+    }
+}
+

@@ -1,0 +1,387 @@
+//! Taking part in a store: the locks that say so, the process table, snapshot pins, and what a fork does to them.
+//!
+//! The locks file carries three things. The whole-file lock (flock) is `opening`: held for a moment by whoever opens or
+//! leaves. The open-file-description lock on byte 0 is `attached`: held shared for life; who gets it exclusively, under
+//! `opening`, is alone. The bytes from [`PIN_BASE`] on are pins: byte `PIN_BASE + n` is locked shared while a snapshot of
+//! transaction n lives. The kernel drops them all at death. A child made by fork closes its copies at once and joins in
+//! its own name when it first uses the store.
+
+use crate::error::{Error, ErrorKind, Owner, Result};
+use crate::limits::PROCESSES_MAX;
+use crate::segment::control::Control;
+use crate::store::shared::{Mode, Shared};
+use crate::sys::atomic::{Ordering, Word};
+use crate::sys::fork_lock::ForkLock;
+use crate::sys::process::{self, Identity};
+use crate::sys::{file, fork, locks};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+const ATTACHED: u64 = 0;
+/// First of the bytes that pins lock.
+pub(crate) const PIN_BASE: u64 = 1 << 20;
+/// No place in the process table.
+const NO_SLOT: u64 = u32::MAX as u64;
+
+/// This process's part in one store.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    members: ForkLock<Members>,
+    slot: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Members {
+    /// Open while this process takes part.
+    locks: Option<File>,
+    /// How many snapshots pin a transaction.
+    pins: BTreeMap<u64, u32>,
+}
+
+/// A store that this process has open.
+struct Registered {
+    device: u64,
+    inode: u64,
+    mode: Mode,
+    shared: Weak<Shared>,
+    membership: Arc<Membership>,
+}
+
+static REGISTRY: ForkLock<Vec<Registered>> = ForkLock::new(Vec::new());
+
+/// The store that this process has open already, where it serves `mode`.
+pub(crate) fn find_open(device: u64, inode: u64, mode: Mode) -> Option<Arc<Shared>> {
+    let registry = REGISTRY.lock();
+    let open = registry.iter().find(|entry| {
+        (entry.device, entry.inode) == (device, inode) && (entry.mode == Mode::Writer || entry.mode == mode && mode == Mode::Reader)
+    });
+    open.and_then(|entry| entry.shared.upgrade())
+}
+
+/// Makes an opened store known to later opens of this process, to forks and to its exit. If another thread was faster,
+/// its store is returned instead.
+pub(crate) fn register(shared: Arc<Shared>) -> Result<Arc<Shared>> {
+    fork::install(before_fork, after_fork_in_parent, after_fork_in_child);
+    at_exit();
+    let stamp = file::stamp(&shared.files.log).map_err(|error| Error::io("look at", &shared.log_path(), error))?;
+    let mut registry = REGISTRY.lock();
+    let known = registry
+        .iter()
+        .find(|entry| (entry.device, entry.inode, entry.mode) == (stamp.device, stamp.inode, shared.mode) && entry.mode != Mode::Private)
+        .and_then(|entry| entry.shared.upgrade());
+    if let Some(known) = known {
+        drop(registry);
+        return Ok(known);
+    }
+    registry.push(Registered {
+        device: stamp.device,
+        inode: stamp.inode,
+        mode: shared.mode,
+        shared: Arc::downgrade(&shared),
+        membership: Arc::clone(&shared.membership),
+    });
+    Ok(shared)
+}
+
+fn before_fork() {
+    let registry = REGISTRY.lock();
+    for entry in registry.iter() {
+        entry.membership.members.hold_for_fork();
+    }
+    std::mem::forget(registry);
+}
+
+fn after_fork_in_parent() {
+    let registry = REGISTRY.end_of_fork();
+    for entry in registry.iter() {
+        drop(entry.membership.members.end_of_fork());
+    }
+}
+
+fn after_fork_in_child() {
+    let registry = REGISTRY.end_of_fork();
+    for entry in registry.iter() {
+        let mut members = entry.membership.members.end_of_fork();
+        // The child's descriptors share the parent's locks: closing them here leaves the locks to the parent.
+        members.locks = None;
+        members.pins.clear();
+        entry.membership.slot.store(NO_SLOT, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Leaves all stores when the process exits without dropping its handles.
+#[allow(unsafe_code)]
+fn at_exit() {
+    extern "C" fn leave_all() {
+        let open: Vec<Arc<Shared>> = REGISTRY.lock().iter().filter_map(|entry| entry.shared.upgrade()).collect();
+        for shared in &open {
+            shared.leave();
+        }
+        // Their destructors would find nothing left to do; the process ends here anyway.
+        std::mem::forget(open);
+    }
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the function is `extern "C"`, takes nothing, and stays loaded as long as the process. Without memory
+        // for it the stores are left as after a kill, which is in order too.
+        unsafe { libc::atexit(leave_all) };
+    });
+}
+
+impl Membership {
+    pub(crate) fn new() -> Arc<Membership> {
+        Arc::new(Membership { members: ForkLock::new(Members::default()), slot: AtomicU64::new(NO_SLOT) })
+    }
+
+    /// This process's number in the process table.
+    #[inline]
+    pub(crate) fn slot(&self) -> u64 {
+        self.slot.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Takes part from now on.
+    pub(crate) fn join(&self, opening: Opening, control: Option<&Control>) -> Result<()> {
+        let mut members = self.members.lock();
+        if let Some(control) = control {
+            self.slot.store(claim_slot(control)?, std::sync::atomic::Ordering::Relaxed);
+        }
+        members.locks = Some(opening.finish());
+        Ok(())
+    }
+
+    /// Who a number in the process table is.
+    pub(crate) fn identity_in(&self, control: &Control, slot: u64) -> Option<Identity> {
+        let entry = control.processes.get(usize::try_from(slot).ok()?)?;
+        let pid = u32::try_from(entry.pid.load(Ordering::Acquire)).ok()?;
+        (pid != 0).then(|| Identity { pid, started_ticks: entry.started_ticks.load(Ordering::Relaxed) })
+    }
+
+    /// The same, for messages.
+    pub(crate) fn owner_in(&self, control: &Control, slot: u64) -> Owner {
+        let Some(identity) = self.identity_in(control, slot) else {
+            return Owner { pid: 0, started: None, program: "unknown".to_owned() };
+        };
+        let bytes: Vec<u8> = control.processes[slot as usize].program.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).take_while(|byte| *byte != 0).collect();
+        Owner { pid: identity.pid, started: process::started_at(identity.started_ticks), program: String::from_utf8_lossy(&bytes).into_owned() }
+    }
+
+    /// Pins a transaction: what it could read stays.
+    pub(crate) fn pin(&self, commit: u64) -> Result<()> {
+        let mut members = self.members.lock();
+        if let Some(count) = members.pins.get_mut(&commit) {
+            *count += 1;
+            return Ok(());
+        }
+        let Some(locks) = &members.locks else { return Ok(()) };
+        locks::try_shared(locks, PIN_BASE + commit, 1).map_err(|error| Error::caused(ErrorKind::Io, "pin a snapshot", error))?;
+        members.pins.insert(commit, 1);
+        Ok(())
+    }
+
+    pub(crate) fn unpin(&self, commit: u64) {
+        let mut members = self.members.lock();
+        let Some(count) = members.pins.get_mut(&commit) else { return };
+        *count -= 1;
+        if *count == 0 {
+            members.pins.remove(&commit);
+            if let Some(locks) = &members.locks {
+                // A failure would keep the pin until this process ends: safe, if wasteful.
+                let _ = locks::release(locks, PIN_BASE + commit, 1);
+            }
+        }
+    }
+
+    /// The oldest pin of all processes.
+    pub(crate) fn oldest_pin(&self, live: &Path) -> Result<Option<u64>> {
+        let members = self.members.lock();
+        let own = members.pins.keys().next().copied();
+        let Some(locks) = &members.locks else { return Ok(own) };
+        let others = super::reserve::first_pin(locks).map_err(|error| Error::io("look for snapshots in", &live.join(super::open::LOCKS), error))?;
+        Ok(own.into_iter().chain(others).min())
+    }
+
+    /// Distinct transactions that snapshots of this process pin.
+    pub(crate) fn own_pins(&self) -> usize {
+        self.members.lock().pins.len()
+    }
+}
+
+/// Takes a free place in the process table, or that of a dead process.
+fn claim_slot(control: &Control) -> Result<u64> {
+    let this = process::current();
+    let entries = || control.processes.iter().enumerate();
+    let take = |index: usize, before: u64| {
+        let entry = &control.processes[index];
+        entry.pid.exchange_if(before, u64::from(this.pid)).then(|| {
+            entry.started_ticks.set(this.started_ticks);
+            let name = process::program_name();
+            for (word, bytes) in entry.program.iter().zip(name.as_bytes().chunks(8).chain(std::iter::repeat(&[][..]))) {
+                let mut padded = [0; 8];
+                padded[..bytes.len()].copy_from_slice(bytes);
+                word.set(u64::from_le_bytes(padded));
+            }
+            index as u64
+        })
+    };
+    if let Some(slot) = entries().filter(|(_, entry)| entry.pid.load(Ordering::Acquire) == 0).find_map(|(index, _)| take(index, 0)) {
+        return Ok(slot);
+    }
+    let is_stale = |entry: &crate::segment::control::Process| {
+        let pid = entry.pid.load(Ordering::Acquire) as u32;
+        process::is_dead(Identity { pid, started_ticks: entry.started_ticks.load(Ordering::Acquire) })
+    };
+    let stale = entries().filter(|(_, entry)| is_stale(entry)).find_map(|(index, entry)| take(index, entry.pid.load(Ordering::Acquire)));
+    stale.ok_or_else(|| Error::new(ErrorKind::Full, format!("{PROCESSES_MAX} processes have the store open; close some")))
+}
+
+/// The `opening` lock in hand: openers and leavers one at a time.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    locks: Option<File>,
+    alone: bool,
+}
+
+impl Opening {
+    /// Waits for the lock, then tries to be alone.
+    pub(crate) fn acquire(path: &Path, locks: File, timeout: Duration) -> Result<Opening> {
+        let failed = |error| Error::io("lock", path, error);
+        let start = Instant::now();
+        let mut pause = Duration::from_micros(50);
+        while !file::try_lock(&locks).map_err(failed)? {
+            if start.elapsed() >= timeout {
+                return Err(opening_timeout(path, &locks, timeout));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(5));
+        }
+        Ok(Opening { locks: Some(locks), alone: false })
+    }
+
+    fn file(&self) -> &File {
+        self.locks.as_ref().expect("taken only by finish")
+    }
+
+    /// Whether nobody else has the store open; from then on nobody can open it either.
+    pub(crate) fn try_alone(&mut self) -> Result<bool> {
+        self.alone = locks::try_exclusive(self.file(), ATTACHED, 1).map_err(|error| Error::caused(ErrorKind::Io, "lock the store for preparation", error))?;
+        if self.alone {
+            // For the message of whoever waits too long.
+            let this = process::current();
+            let _ = file::write_at(self.file(), format!("{:<63}\n", format!("{} {} {}", this.pid, this.started_ticks, process::program_name())).as_bytes(), 0);
+        }
+        Ok(self.alone)
+    }
+
+    /// Whether anybody has the store open, without locking anything.
+    pub(crate) fn is_live(&self) -> Result<bool> {
+        let holder = locks::first_holder(self.file(), ATTACHED, 1);
+        holder.map(|holder| holder.is_some()).map_err(|error| Error::caused(ErrorKind::Io, "look whether the store is open", error))
+    }
+
+    /// Is attached from now on, with others.
+    pub(crate) fn attach(&mut self) -> Result<()> {
+        let attached = locks::try_shared(self.file(), ATTACHED, 1).map_err(|error| Error::caused(ErrorKind::Io, "attach to the store", error))?;
+        if attached { Ok(()) } else { Err(Error::new(ErrorKind::Io, "attach to the store: somebody holds it exclusively without the opening lock")) }
+    }
+
+    fn finish(mut self) -> File {
+        let locks = self.locks.take().expect("taken only here");
+        file::unlock(&locks);
+        locks
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(locks) = &self.locks {
+            // Closing releases everything too, but not while a child made by fork in this moment has a copy.
+            let _ = locks::release(locks, ATTACHED, 1);
+            file::unlock(locks);
+        }
+    }
+}
+
+#[cold]
+fn opening_timeout(path: &Path, locks: &File, timeout: Duration) -> Error {
+    let note = file::read_at(locks, 0, 64).unwrap_or_default();
+    let note = String::from_utf8_lossy(&note).trim().to_owned();
+    let mut words = note.splitn(3, ' ');
+    let pid = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+    let started = words.next().and_then(|word| word.parse().ok()).and_then(process::started_at);
+    let owner = Owner { pid, started, program: words.next().unwrap_or("unknown").to_owned() };
+    let message = format!("{}: somebody has been opening or closing the store for more than {timeout:?}; the last to prepare it was {owner}: continue or end it", path.display());
+    Error::new(ErrorKind::LockTimeout { owner, since: timeout }, message)
+}
+
+impl Shared {
+    /// Joins in the name of a child made by fork.
+    #[cold]
+    pub(crate) fn join_after_fork(&self) -> Result<()> {
+        static JOINING: ForkLock<()> = ForkLock::new(());
+        let _one_at_a_time = JOINING.lock();
+        let generation = fork::generation();
+        if self.generation.load(std::sync::atomic::Ordering::Acquire) == generation {
+            return Ok(());
+        }
+        if self.mode != Mode::Private {
+            let removed = |_| super::open::removed(&self.directory);
+            let path = self.live().join(super::open::LOCKS);
+            let locks = file::open(&path, self.mode == Mode::Writer).map_err(removed)?;
+            let mut opening = Opening::acquire(&path, locks, Duration::from_secs(30))?;
+            self.require_in_place()?;
+            if self.mode == Mode::Writer && opening.try_alone()? {
+                self.prepare_alone()?;
+            }
+            opening.attach()?;
+            self.membership.join(opening, (self.mode == Mode::Writer).then_some(self.control))?;
+        }
+        self.generation.store(generation, std::sync::atomic::Ordering::Release);
+        Ok(())
+    }
+
+    /// Gives up this process's part. The last to leave notes that all is in order, so that the next open is instant.
+    pub(crate) fn leave(&self) {
+        if self.generation.load(std::sync::atomic::Ordering::Relaxed) != fork::generation() {
+            return;
+        }
+        let mut members = self.membership.members.lock();
+        let Some(locks) = members.locks.take() else { return };
+        members.pins.clear();
+        if self.mode == Mode::Writer {
+            if let Some(entry) = self.control.processes.get(self.membership.slot() as usize) {
+                entry.pid.set(0);
+            }
+            // Whoever opens or leaves at this moment makes us not the last.
+            if let Ok(mut opening) = Opening::acquire(&self.live().join(super::open::LOCKS), locks, Duration::from_millis(500))
+                && matches!(opening.try_alone(), Ok(true))
+            {
+                self.close_in_order();
+            }
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        {
+            let mut registry = REGISTRY.lock();
+            let this = Arc::as_ptr(&self.membership);
+            registry.retain(|entry| Arc::as_ptr(&entry.membership) != this);
+        }
+        self.leave();
+    }
+}
+
+/// The words of a control page that must not change between a close in good order and the next open.
+pub(crate) fn lasting_words(control: &Control) -> Vec<&Word> {
+    let counters = control.commit.words();
+    let (log, table, ready) = (&control.log, &control.table, &control.ready);
+    let mut words = vec![&log.sealed, &log.settings, &table.current, &table.next, &table.migrated, &table.zeroed, &table.occupied, &table.next_occupied];
+    words.extend([&table.drop_floor, &ready.log, &ready.index, &ready.order]);
+    words.extend(counters);
+    words
+}

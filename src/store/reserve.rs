@@ -1,0 +1,190 @@
+//! Disk space before it is needed: blocks are allocated and pages brought in ahead, outside the mutex where possible.
+//!
+//! A store to a page without a block is SIGBUS on a full disk, so nothing is written behind a file's ready count. The
+//! count is only raised, after the allocation succeeded; allocating never changes a byte. So it does not matter who does
+//! it, how often, how late, or whether he is killed in between: no lock, no state to repair.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::order;
+use crate::index::table::Descriptor;
+use crate::log::batch::Batch;
+use crate::log::record::Kind;
+use crate::segment::counters::Counters;
+use crate::segment::words::MappedWords;
+use crate::store::commit::{Placement, Tail};
+use crate::store::shared::Shared;
+use crate::sys::atomic::{Ordering, Word};
+use crate::sys::{file, locks, map::FileMap};
+use std::fs::File;
+
+/// Bytes allocated at once: as much as the file has, within these.
+const CHUNK_BYTES_MIN: u64 = 64 * 1024;
+const CHUNK_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// Records of one transaction.
+const RECORDS_MAX: usize = 1 << 28;
+
+/// One of the growing files.
+struct Growing<'a> {
+    name: &'static str,
+    file: &'a File,
+    map: &'a FileMap,
+    ready: &'a Word,
+}
+
+impl Growing<'_> {
+    /// Makes at least the first `needed` bytes ready, and a chunk more.
+    fn extend(&self, shared: &Shared, needed: u64, ahead: u64) -> Result<()> {
+        let ready = self.ready.load(Ordering::Acquire);
+        if needed <= ready {
+            return Ok(());
+        }
+        if needed > self.map.capacity() {
+            return Err(Error::new(
+                ErrorKind::Full,
+                format!(
+                    "{}: {} would grow to {needed} bytes, more than the {} that this process can map; raise the limit of its address space (ulimit -v) or split the store",
+                    shared.directory.display(),
+                    self.name,
+                    self.map.capacity()
+                ),
+            ));
+        }
+        let wanted = needed.max(ready + ahead).next_multiple_of(4096).min(self.map.capacity());
+        let path = shared.live().join(self.name);
+        let end = match file::allocate(self.file, ready, wanted - ready) {
+            Ok(()) => wanted,
+            // The chunk did not fit; what is needed may.
+            Err(_) if needed < wanted => {
+                let end = needed.next_multiple_of(8);
+                file::allocate(self.file, ready, end - ready).map_err(|error| Error::io("allocate space in", &path, error))?;
+                end
+            }
+            Err(error) => return Err(Error::io("allocate space in", &path, error)),
+        };
+        self.map.populate(ready, (end - ready).min(CHUNK_BYTES_MAX));
+        self.ready.raise_to(end);
+        Ok(())
+    }
+}
+
+fn chunk(ready: u64) -> u64 {
+    ready.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
+}
+
+impl Shared {
+    fn growing_log(&self) -> Growing<'_> {
+        Growing { name: super::open::LOG, file: &self.files.log, map: self.heap.map(), ready: &self.control.ready.log }
+    }
+
+    fn growing_order(&self) -> Growing<'_> {
+        Growing { name: super::open::ORDER, file: &self.files.order, map: MappedWords::map(&self.order), ready: &self.control.ready.order }
+    }
+
+    fn growing_index(&self) -> Growing<'_> {
+        Growing { name: super::open::INDEX, file: &self.files.index, map: MappedWords::map(&self.index), ready: &self.control.ready.index }
+    }
+
+    /// Sees to it that a batch fits everywhere, before the first byte of it is written.
+    #[inline]
+    pub(crate) fn reserve(&self, tail: &Tail, placement: &Placement, batch: &Batch) -> Result<()> {
+        let inserts = batch.records.iter().filter(|pending| pending.kind == Kind::Set).count() as u64;
+        let control = self.control;
+        if placement.end.at.bytes() > control.ready.log.get() {
+            self.reserve_log(placement)?;
+        }
+        let order_bytes = order::bytes_for(tail.counters.next_ordinal + inserts);
+        if order_bytes > control.ready.order.get() {
+            self.growing_order().extend(self, order_bytes, chunk(control.ready.order.get()))?;
+        }
+        if inserts > 0 {
+            self.reserve_slots(tail.counters.length, inserts, batch.records.len())?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn reserve_log(&self, placement: &Placement) -> Result<()> {
+        self.growing_log().extend(self, placement.end.at.bytes(), chunk(self.control.ready.log.get()))
+    }
+
+    /// Begins the next table when it is due, and completes it at once where a large batch would not fit without.
+    fn reserve_slots(&self, live: u64, inserts: u64, records: usize) -> Result<()> {
+        let growth = self.growth();
+        let (_, table) = self.table()?;
+        let has_room = growth.has_room(table.place, inserts);
+        if has_room && (growth.next().is_some() || !growth.is_due(table.place)) {
+            return Ok(());
+        }
+        if records > RECORDS_MAX {
+            return Err(Error::new(ErrorKind::Full, format!("{}: one transaction may change {RECORDS_MAX} keys; use several", self.directory.display())));
+        }
+        if !has_room {
+            // What is being filled may be large enough.
+            growth.step(u64::MAX / 2, self)?;
+        }
+        let (_, table) = self.table()?;
+        if !growth.has_room(table.place, inserts) {
+            self.begin_table(live + inserts)?;
+            growth.step(u64::MAX / 2, self)?;
+        } else if growth.next().is_none() && growth.is_due(table.place) {
+            // Without space now there is room for later attempts.
+            let _ = self.begin_table(live + inserts);
+        }
+        let (_, table) = self.table()?;
+        if growth.has_room(table.place, inserts) { Ok(()) } else { Err(self.index_full()) }
+    }
+
+    /// Room for what a rebuild publishes next.
+    pub(crate) fn reserve_for_rebuild(&self, counters: &Counters, inserts: u64) -> Result<()> {
+        let bytes = order::bytes_for(counters.next_ordinal);
+        self.growing_order().extend(self, bytes, chunk(self.control.ready.order.get()))?;
+        self.reserve_slots(counters.length, inserts, 0)
+    }
+
+    /// Blocks for a table.
+    pub(crate) fn allocate_index(&self, place: Descriptor) -> Result<()> {
+        self.growing_index().extend(self, place.end_byte(), 0)
+    }
+
+    fn begin_table(&self, live: u64) -> Result<()> {
+        let (_, table) = self.table()?;
+        let growth = self.growth();
+        let next = growth.plan(table.place, live).ok_or_else(|| self.index_full())?;
+        self.allocate_index(next)?;
+        growth.begin(next, self.floor()?);
+        Ok(())
+    }
+
+    /// The newest transaction that no reader needs the past of: the commit word, or the oldest snapshot where one is older.
+    fn floor(&self) -> Result<u64> {
+        let commit = self.control.commit.newest();
+        // A snapshot that is being taken sees this before it counts, or its pin is seen below.
+        self.control.table.drop_floor.set(commit);
+        Ok(self.membership.oldest_pin(&self.live())?.map_or(commit, |pin| pin.min(commit)))
+    }
+
+    /// Allocates the log's next chunk ahead, when the tail comes near the end of what is ready. Outside the mutex.
+    #[inline]
+    pub(crate) fn prepare(&self) {
+        let ready = self.control.ready.log.load(Ordering::Relaxed);
+        let tail = self.control.log.sealed.load(Ordering::Relaxed) * 8;
+        if tail + chunk(ready) > ready {
+            self.prepare_log(ready);
+        }
+    }
+
+    #[cold]
+    fn prepare_log(&self, ready: u64) {
+        let claim = &self.control.ready.log_claim;
+        let claimed = claim.load(Ordering::Relaxed);
+        if claimed != ready && claim.exchange_if(claimed, ready) {
+            // Whoever needs the space meets the error himself.
+            let _ = self.growing_log().extend(self, ready + 1, chunk(ready));
+        }
+    }
+}
+
+/// The range of the locks file in which snapshots pin their commit.
+pub(crate) fn first_pin(file: &File) -> std::io::Result<Option<u64>> {
+    Ok(locks::first_holder(file, super::membership::PIN_BASE, u64::MAX / 4)?.map(|at| at - super::membership::PIN_BASE))
+}

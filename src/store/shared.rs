@@ -1,0 +1,144 @@
+//! One store as one process has it open: the mappings, shared by all handles and threads.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::grow::{Fact, Growth, Records};
+use crate::index::table::{Descriptor, Table};
+use crate::log::header::LogHeader;
+use crate::log::record::Record;
+use crate::segment::control::Control;
+use crate::segment::heap::{Heap, Position};
+use crate::segment::words::MappedWords;
+use crate::store::membership::Membership;
+use crate::sys::atomic::Ordering;
+use crate::sys::fork;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// How a process takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Reads and writes, attached.
+    Writer,
+    /// Reads what others write, attached, with read-only mappings.
+    Reader,
+    /// Reads the log as it was at the open, with an index of its own; nobody knows of it.
+    Private,
+}
+
+/// The files behind the mappings.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) log: File,
+    pub(crate) index: File,
+    pub(crate) order: File,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) directory: PathBuf,
+    pub(crate) mode: Mode,
+    pub(crate) file_mode: u32,
+    pub(crate) control: &'static Control,
+    pub(crate) heap: Heap,
+    pub(crate) index: MappedWords,
+    pub(crate) order: MappedWords,
+    pub(crate) files: Files,
+    pub(crate) header: LogHeader,
+    pub(crate) membership: Arc<Membership>,
+    /// The fork generation in which this process joined; another value means that a child has yet to join.
+    pub(crate) generation: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn live(&self) -> PathBuf {
+        self.directory.join(super::open::LIVE)
+    }
+
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.live().join(super::open::LOG)
+    }
+
+    /// To be called first by every operation: in a child made by fork, joins the store in its own name.
+    #[inline(always)]
+    pub(crate) fn enter(&self) -> Result<()> {
+        if self.generation.load(Ordering::Relaxed) == fork::generation() { Ok(()) } else { self.join_after_fork() }
+    }
+
+    /// The record at a position that the index or another record names.
+    #[inline(always)]
+    pub(crate) fn record(&self, position: Position) -> Result<Record<'_>> {
+        Record::at(&self.heap, position, self.control.ready.log.load(Ordering::Relaxed)).ok_or_else(|| self.damaged(position, "no record where the index says"))
+    }
+
+    #[cold]
+    pub(crate) fn damaged(&self, position: Position, what: &str) -> Error {
+        self.integrity(position.bytes(), what)
+    }
+
+    #[cold]
+    pub(crate) fn integrity(&self, offset: u64, what: &str) -> Error {
+        integrity(self.log_path(), offset, what)
+    }
+
+    /// The table that is complete. Readers load it after the commit word.
+    #[inline(always)]
+    pub(crate) fn table(&self) -> Result<(u64, Table<'_, MappedWords>)> {
+        // Pairs with [table] in `index/grow.rs`.
+        let word = self.control.table.current.load(Ordering::Acquire);
+        match Descriptor::decode(word) {
+            Some(place) if place.fits(self.control.ready.index.load(Ordering::Relaxed).min(self.index.map().capacity())) => {
+                Ok((word, Table { words: &self.index, place }))
+            }
+            _ => Err(self.unusable_index()),
+        }
+    }
+
+    #[cold]
+    fn unusable_index(&self) -> Error {
+        Error::new(
+            ErrorKind::Integrity { path: self.live().join(super::open::INDEX), line: 0, what: "its table lies outside of the file".to_owned() },
+            format!(
+                "{}: the index's table lies outside of what this process can map; raise the limit of its address space (ulimit -v), or close all processes and open again to rebuild it",
+                self.directory.display()
+            ),
+        )
+    }
+
+    /// The tables, for the holder of the mutex.
+    pub(crate) fn growth(&self) -> Growth<'_, MappedWords> {
+        Growth { words: &self.index, state: &self.control.table }
+    }
+
+    /// Fails where the handle may not write.
+    pub(crate) fn require_writer(&self) -> Result<()> {
+        if self.mode == Mode::Writer {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::ReadOnly, format!("{} was opened with read_only(true): open it without to change it", self.directory.display())))
+    }
+}
+
+/// An integrity error of a binary file.
+#[cold]
+pub(crate) fn integrity(path: PathBuf, offset: u64, what: &str) -> Error {
+    let message = format!("{} is damaged at byte {offset}: {what}; nothing was changed; restore the file from a copy, or move it away to start afresh", path.display());
+    Error::new(ErrorKind::Integrity { path, line: offset, what: what.to_owned() }, message)
+}
+
+impl Records<Error> for Shared {
+    fn fact(&self, position: Position) -> Result<Fact> {
+        let record = self.record(position)?;
+        Ok(Fact { hash: record.hash(), version: record.version() })
+    }
+
+    fn same_key(&self, one: Position, other: Position) -> Result<bool> {
+        let (one, other) = (self.record(one)?, self.record(other)?);
+        Ok(one.hash() == other.hash() && one.key() == other.key())
+    }
+
+    fn prefetch(&self, position: Position) {
+        self.heap.prefetch(position);
+    }
+}

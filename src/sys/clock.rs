@@ -1,0 +1,17 @@
+//! Clocks that all processes of one boot share.
+
+use nix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds since boot, to the kernel's tick (1 to 10 ms): a few nanoseconds a call.
+pub(crate) fn coarse_nanoseconds() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC_COARSE)
+}
+
+/// Nanoseconds since the Unix epoch.
+pub(crate) fn unix_nanoseconds() -> u64 {
+    nanoseconds(ClockId::CLOCK_REALTIME)
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    clock_gettime(clock).map_or(0, |time| (time.tv_sec() as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec() as u64))
+}

@@ -1,0 +1,65 @@
+//! Crash points: places after which the process may be killed or stopped by a test.
+//!
+//! With the feature `crash-points` every change of shared memory and every system call that changes something counts
+//! one up; [`arm`] chooses the count at which the process kills or stops itself. A test enumerates all counts, so a
+//! new point is covered without anybody adding a test. Without the feature the calls compile to nothing.
+
+/// What happens at the chosen point.
+#[cfg(feature = "crash-points")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// SIGKILL: the process is gone between two instructions.
+    Kill,
+    /// SIGSTOP: the process stands still until somebody continues it.
+    Stop,
+}
+
+#[cfg(feature = "crash-points")]
+mod armed {
+    use super::Action;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    // Plain std atomics: these are not part of any protocol and never modelled.
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+    static TARGET: AtomicU64 = AtomicU64::new(0);
+    static STOP: AtomicU64 = AtomicU64::new(0);
+
+    /// Starts to count at 0 and acts at the `target`th point from here (0: only count).
+    pub fn arm(target: u64, action: Action) {
+        PASSED.store(0, Ordering::SeqCst);
+        STOP.store(u64::from(action == Action::Stop), Ordering::SeqCst);
+        TARGET.store(target, Ordering::SeqCst);
+    }
+
+    /// How many points were passed since [`arm`].
+    pub fn passed() -> u64 {
+        PASSED.load(Ordering::SeqCst)
+    }
+
+    #[inline]
+    pub(crate) fn point(name: &'static str) {
+        let count = PASSED.fetch_add(1, Ordering::Relaxed) + 1;
+        if count == TARGET.load(Ordering::Relaxed) {
+            act(name, count);
+        }
+    }
+
+    #[cold]
+    fn act(name: &'static str, count: u64) {
+        let signal = if STOP.load(Ordering::SeqCst) == 1 { nix::sys::signal::Signal::SIGSTOP } else { nix::sys::signal::Signal::SIGKILL };
+        if std::env::var_os("TASTYPOD_CRASH_TRACE").is_some() {
+            eprintln!("crash point {count}: {name}\n{}", std::backtrace::Backtrace::force_capture());
+        }
+        // A failure to signal oneself would make the test pass without testing.
+        nix::sys::signal::kill(nix::unistd::getpid(), signal).expect("a process may signal itself");
+    }
+}
+
+#[cfg(feature = "crash-points")]
+pub(crate) use armed::point;
+#[cfg(feature = "crash-points")]
+pub use armed::{arm, passed};
+
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+pub(crate) fn point(_name: &'static str) {}

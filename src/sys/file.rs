@@ -1,0 +1,173 @@
+//! Files and directories: opening, allocating, stamping, and the advisory lock that serialises openers.
+
+use super::crash;
+use crate::error::{Error, ErrorKind, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+/// Opens an existing file.
+pub(crate) fn open(path: &Path, writable: bool) -> io::Result<File> {
+    OpenOptions::new().read(true).write(writable).open(path)
+}
+
+/// Opens a file for reading and writing, making an empty one with `mode` if there is none.
+pub(crate) fn open_or_create(path: &Path, mode: u32) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(mode).open(path)?;
+    crash::point("file created");
+    Ok(file)
+}
+
+/// Makes a directory and those above it; for each `mode` plus the right to enter for whoever may read.
+pub(crate) fn create_directories(path: &Path, mode: u32) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_directories(parent, mode)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        outcome => outcome?,
+    }
+    crash::point("directory created");
+    let enter = mode | (mode & 0o444) >> 2;
+    fs::set_permissions(path, fs::Permissions::from_mode(enter & 0o777))?;
+    crash::point("directory mode set");
+    Ok(())
+}
+
+/// Makes the file `length` bytes long at least, with disk blocks from `offset` on, so that no later store into a mapping
+/// of it can fail for want of space. Never changes a byte or shrinks the file: it may be repeated or come late.
+pub(crate) fn allocate(file: &File, offset: u64, length: u64) -> io::Result<()> {
+    loop {
+        let outcome = nix::fcntl::fallocate(file, nix::fcntl::FallocateFlags::empty(), offset as i64, length as i64);
+        crash::point("blocks allocated");
+        return match outcome {
+            Ok(()) => Ok(()),
+            Err(nix::errno::Errno::EINTR) => continue,
+            // A file system without fallocate: the portable form touches each block.
+            Err(nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::ENOSYS) => fs2::FileExt::allocate(file, offset + length),
+            Err(error) => Err(error.into()),
+        };
+    }
+}
+
+/// Writes all of `bytes` at `offset`.
+pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    file.write_all_at(bytes, offset)?;
+    crash::point("file written");
+    Ok(())
+}
+
+/// Reads up to `length` bytes at `offset`; fewer at the file's end.
+pub(crate) fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Makes the bytes of a file power-safe.
+pub(crate) fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()?;
+    crash::point("file synced");
+    Ok(())
+}
+
+/// Renames within one file system, replacing what stands at `to`.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    crash::point("file renamed");
+    Ok(())
+}
+
+/// Takes the whole-file lock if nobody else has it.
+pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
+    let outcome = fs2::FileExt::try_lock_exclusive(file);
+    crash::point("file locked");
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives the whole-file lock back.
+pub(crate) fn unlock(file: &File) {
+    // Only a bad descriptor makes it fail; the lock would then end with the file.
+    let _ = fs2::FileExt::unlock(file);
+    crash::point("file unlocked");
+}
+
+/// What changes when anybody changes a file through the file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    pub(crate) modified_nanoseconds: u64,
+    pub(crate) changed_nanoseconds: u64,
+    pub(crate) links: u64,
+}
+
+pub(crate) fn stamp(file: &File) -> io::Result<Stamp> {
+    Ok(stamp_of(&file.metadata()?))
+}
+
+pub(crate) fn stamp_at(path: &Path) -> io::Result<Stamp> {
+    Ok(stamp_of(&fs::metadata(path)?))
+}
+
+fn stamp_of(metadata: &fs::Metadata) -> Stamp {
+    let nanoseconds = |seconds: i64, rest: i64| (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(rest as u64);
+    Stamp {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size: metadata.len(),
+        modified_nanoseconds: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+        changed_nanoseconds: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        links: metadata.nlink(),
+    }
+}
+
+/// File systems whose mappings or locks are not coherent between machines, or not at all.
+const INCOHERENT: [(i64, &str); 11] = [
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB2"),
+    (0x6573_5546, "FUSE"),
+    (0x0102_1997, "9P"),
+    (0x00c3_6400, "Ceph"),
+    (0x5346_414f, "AFS"),
+    (0x0bd0_0bd0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0x7461_636f, "OCFS2"),
+];
+
+/// Refuses a directory on a file system that cannot share memory between its users.
+pub(crate) fn require_coherent(path: &Path) -> Result<()> {
+    let stats = nix::sys::statfs::statfs(path).map_err(|error| Error::io("look at the file system of", path, error.into()))?;
+    #[allow(clippy::unnecessary_cast)]
+    let kind = stats.filesystem_type().0 as i64;
+    match INCOHERENT.iter().find(|(number, _)| *number == kind) {
+        Some((_, name)) => Err(Error::new(
+            ErrorKind::UnsupportedFilesystem,
+            format!(
+                "{} lies on {name}, where processes of several machines do not see each other's memory and locks; use a local disk, or vouch with Options::allow_network_filesystem(true) that one machine alone opens it",
+                path.display()
+            ),
+        )),
+        None => Ok(()),
+    }
+}

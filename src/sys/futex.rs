@@ -1,0 +1,22 @@
+//! Sleeping in the kernel until another process changes a word.
+
+use super::atomic::AtomicU32;
+use std::time::Duration;
+
+/// Sleeps while `word` holds `value`, until somebody wakes it or `timeout` passes. May wake for no reason.
+pub(crate) fn wait(word: &AtomicU32, value: u32, timeout: Duration) {
+    let timeout = libc::timespec { tv_sec: timeout.as_secs() as libc::time_t, tv_nsec: timeout.subsec_nanos() as _ };
+    // SAFETY: the word outlives the call, it is a valid 4-byte aligned address in this process, and FUTEX_WAIT only
+    // reads it. Every outcome (woken, changed, timed out, interrupted) means the same to the caller: look again.
+    unsafe {
+        libc::syscall(libc::SYS_futex, std::ptr::from_ref(word), libc::FUTEX_WAIT, value, &raw const timeout, 0usize, 0u32);
+    }
+}
+
+/// Wakes every process and thread that sleeps on `word`.
+pub(crate) fn wake_all(word: &AtomicU32) {
+    // SAFETY: FUTEX_WAKE does not touch the memory, the address only names the queue.
+    unsafe {
+        libc::syscall(libc::SYS_futex, std::ptr::from_ref(word), libc::FUTEX_WAKE, i32::MAX, 0usize, 0usize, 0u32);
+    }
+}

@@ -1,0 +1,491 @@
+//! Edits of one value at a path: the old archive is read in place, and the new one is appended complete.
+//!
+//! What an edit does not touch is copied as bytes, so the digits of untouched numbers survive. An edit that replaces a part
+//! which points nowhere (a number, a flag, text of at most eight bytes) by another such part copies the whole archive
+//! and overwrites nine bytes of it.
+
+use std::ops::{Bound, Range};
+
+use hashbrown::HashMap;
+use serde_json::Value;
+
+use super::archived::{Archive, ArchivedEntry, ArchivedNode, NODE_BYTES, SMALL_OBJECT, find_entry};
+use super::fault::Fault;
+use super::node::{Node, Nodes, Shape};
+use super::path::{self, Containers, Found, Leaf, Step};
+use super::writer::{self, Cell, Writer};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What to do at the end of a path. Values come as archives: they are serialised before anything is locked.
+pub(crate) enum Edit<'e> {
+    /// Replaces the part, or adds it to the object (or array, for `-`) that has it not.
+    Set(Archive<'e>),
+    /// As `Set` where there is none.
+    SetIfAbsent(Archive<'e>),
+    /// Takes the part out. At the end of an empty path that is an error: remove the key instead.
+    Remove,
+    /// Adds to a number; an absent one counts as 0.
+    Add(Number),
+    /// Appends an element to an array; an absent one counts as empty.
+    Push(Archive<'e>),
+    /// Appends all elements of an array to an array; an absent one counts as empty.
+    Extend(Archive<'e>),
+    /// Inserts before the element of this index, which may be the length; negative ones count from the end.
+    Insert(i64, Archive<'e>),
+    /// Takes out the last element of an array, if there is one.
+    Pop,
+    /// Sets all entries of an object in an object.
+    Merge(Archive<'e>),
+    /// Replaces a range of an array by all elements of an array; negative bounds count from the end.
+    Splice((Bound<i64>, Bound<i64>), Archive<'e>),
+    /// Calls a closure once on the part, as a `serde_json::Value`. Its error is returned, and nothing is changed.
+    Update(&'e mut dyn FnMut(&mut Value) -> Result<()>),
+}
+
+/// A number that is added, or a sum.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Number {
+    Int(i64),
+    /// Greater than `i64::MAX`, when it is a sum.
+    Uint(u64),
+    Float(f64),
+}
+
+impl From<Number> for Value {
+    fn from(number: Number) -> Value {
+        match number {
+            Number::Int(value) => Value::from(value),
+            Number::Uint(value) => Value::from(value),
+            Number::Float(value) => Value::from(value),
+        }
+    }
+}
+
+/// What an edit did.
+#[derive(Default)]
+pub(crate) struct Outcome<'a> {
+    /// Whether the new archive was appended. If not, the value stays as it is.
+    pub(crate) changed: bool,
+    /// What was replaced or taken out, in the old archive.
+    pub(crate) taken: Nodes<'a>,
+    /// What `Add` made of the number.
+    pub(crate) sum: Option<Number>,
+}
+
+/// Makes one edit at the end of `steps` and appends the new archive to `out`; on an error, or where nothing changes, `out`
+/// stays as it is. Without `root` the value itself is absent: an edit with an empty path may then create it.
+pub(crate) fn apply<'a>(root: Option<Archive<'a>>, steps: &[Step], edit: Edit<'_>, out: &mut Vec<u8>) -> Result<Outcome<'a>> {
+    let Some(archive) = root else {
+        if !steps.is_empty() {
+            return Err(path::absent(steps, 0));
+        }
+        let (part, outcome) = create(steps, edit)?;
+        writer::write(out, |writer| part.write(writer))?;
+        return Ok(outcome);
+    };
+    let Found { containers, leaf } = path::walk(archive.node(), steps)?;
+    let place = Place { archive, containers, steps };
+    match leaf {
+        Leaf::Present(leaf) => place.edit(leaf, edit, out),
+        Leaf::Absent => match edit {
+            Edit::Remove => Ok(Outcome::default()),
+            edit => {
+                let (part, outcome) = create(steps, edit)?;
+                place.add(part, out)?;
+                Ok(outcome)
+            }
+        },
+    }
+}
+
+/// What the edit makes where there is nothing yet.
+fn create<'a, 'e>(steps: &[Step], edit: Edit<'e>) -> Result<(Part<'e>, Outcome<'a>)> {
+    let mut outcome = Outcome { changed: true, ..Outcome::default() };
+    let part = match edit {
+        Edit::Set(value) | Edit::SetIfAbsent(value) => Part::Copy(value),
+        Edit::Add(number) => {
+            let sum = add(Exact::Whole(0), number.into()).map_err(|why| not_added(steps, why))?;
+            outcome.sum = Some(sum);
+            Part::Cell(cell_of(sum))
+        }
+        Edit::Push(value) => Part::Array(value),
+        Edit::Extend(values) => {
+            elements_of(values)?;
+            Part::Copy(values)
+        }
+        Edit::Remove | Edit::Insert(..) | Edit::Pop | Edit::Merge(_) | Edit::Splice(..) | Edit::Update(_) => {
+            let path = path::pointer_of(steps);
+            return Err(Error::new(ErrorKind::KeyNotFound, format!("the value has nothing at {path:?} to be changed; set it first")));
+        }
+    };
+    Ok((part, outcome))
+}
+
+/// What is written in place of a part, or between parts.
+#[derive(Clone, Copy)]
+enum Part<'e> {
+    Cell(Cell),
+    Copy(Archive<'e>),
+    Value(&'e Value),
+    /// An array of this one element.
+    Array(Archive<'e>),
+    /// All elements of this array.
+    Spread(Archive<'e>),
+    Nothing,
+}
+
+impl Part<'_> {
+    fn write(self, writer: &mut Writer<'_>) -> Result<(), Fault> {
+        match self {
+            Part::Cell(cell) => writer.push(cell),
+            Part::Copy(value) => writer.copy_archive(value),
+            Part::Value(value) => serde::Serialize::serialize(value, writer),
+            Part::Array(value) => {
+                let begun = writer.begin()?;
+                writer.copy_archive(value)?;
+                writer.end_array(begun)
+            }
+            Part::Spread(values) => {
+                writer.admit_parts(values)?;
+                let Shape::Array(elements) = values.node().shape() else { return Ok(()) };
+                writer.copy_nodes(values, elements)
+            }
+            Part::Nothing => Ok(()),
+        }
+    }
+
+    /// The part as a node that can be written over another one.
+    fn alone(self) -> Option<Cell> {
+        let cell = match self {
+            Part::Cell(cell) => cell,
+            Part::Copy(value) => value.cell_of(value.root()),
+            _ => return None,
+        };
+        cell.stands_alone().then_some(cell)
+    }
+}
+
+/// The end of a path in an archive.
+struct Place<'a, 's> {
+    archive: Archive<'a>,
+    containers: Containers<'a>,
+    steps: &'s [Step],
+}
+
+impl<'a> Place<'a, '_> {
+    /// Makes an edit of a part that is there.
+    fn edit(&self, leaf: Node<'a>, edit: Edit<'_>, out: &mut Vec<u8>) -> Result<Outcome<'a>> {
+        let leaf_only = || Nodes(std::slice::from_ref(leaf.0).iter());
+        let changed = |taken| Ok(Outcome { changed: true, taken, sum: None });
+        match edit {
+            Edit::Set(value) => {
+                self.replace(leaf, Part::Copy(value), out)?;
+                changed(leaf_only())
+            }
+            Edit::SetIfAbsent(_) => Ok(Outcome::default()),
+            Edit::Remove => {
+                self.remove(out)?;
+                changed(leaf_only())
+            }
+            Edit::Add(number) => {
+                let sum = self.sum(leaf, number)?;
+                self.replace(leaf, Part::Cell(cell_of(sum)), out)?;
+                Ok(Outcome { changed: true, taken: Nodes::default(), sum: Some(sum) })
+            }
+            Edit::Push(value) => {
+                let length = self.elements(leaf)?.len();
+                changed(self.splice(leaf, length..length, Part::Copy(value), out)?)
+            }
+            Edit::Extend(values) => {
+                let length = self.elements(leaf)?.len();
+                if elements_of(values)?.is_empty() {
+                    return Ok(Outcome::default());
+                }
+                changed(self.splice(leaf, length..length, Part::Spread(values), out)?)
+            }
+            Edit::Insert(index, value) => {
+                let index = self.bound(index, self.elements(leaf)?.len())?;
+                changed(self.splice(leaf, index..index, Part::Copy(value), out)?)
+            }
+            Edit::Pop => match self.elements(leaf)?.len() {
+                0 => Ok(Outcome::default()),
+                length => changed(self.splice(leaf, length - 1..length, Part::Nothing, out)?),
+            },
+            Edit::Splice(bounds, values) => {
+                let range = self.range(bounds, self.elements(leaf)?.len())?;
+                if elements_of(values)?.is_empty() && range.is_empty() {
+                    return Ok(Outcome::default());
+                }
+                changed(self.splice(leaf, range, Part::Spread(values), out)?)
+            }
+            Edit::Merge(fields) => {
+                let is_changed = self.merge(leaf, fields, out)?;
+                Ok(Outcome { changed: is_changed, ..Outcome::default() })
+            }
+            Edit::Update(change) => {
+                let mut value = leaf.to_value()?;
+                change(&mut value)?;
+                self.replace(leaf, Part::Value(&value), out)?;
+                changed(leaf_only())
+            }
+        }
+    }
+
+    /// The elements of `leaf`, which must be an array.
+    fn elements(&self, leaf: Node<'a>) -> Result<&'a [ArchivedNode]> {
+        match leaf.shape() {
+            Shape::Array(elements) => Ok(elements),
+            _ => Err(path::mismatch(self.steps, "an array", leaf)),
+        }
+    }
+
+    /// Writes the whole value with `part` in the place of `leaf`.
+    fn replace(&self, leaf: Node<'a>, part: Part<'_>, out: &mut Vec<u8>) -> Result<()> {
+        if let Some(cell) = part.alone()
+            && self.archive.cell_of(leaf.0).stands_alone()
+        {
+            self.patch(out, [(leaf, cell)]);
+            return Ok(());
+        }
+        Ok(writer::write(out, |writer| self.rebuild(writer, true, |writer| part.write(writer)))?)
+    }
+
+    /// Copies the whole archive, with some nodes overwritten. Neither the old nor the new ones point anywhere.
+    #[inline]
+    fn patch(&self, out: &mut Vec<u8>, patches: impl IntoIterator<Item = (Node<'a>, Cell)>) {
+        let base = out.len();
+        out.extend_from_slice(self.archive.as_bytes());
+        for (node, cell) in patches {
+            let position = self.archive.position_of(std::slice::from_ref(node.0));
+            out[base + position..][..NODE_BYTES].copy_from_slice(&cell.node_at(position));
+        }
+    }
+
+    /// Writes the whole value with `part` added at the end of the innermost container.
+    fn add(&self, part: Part<'_>, out: &mut Vec<u8>) -> Result<()> {
+        Ok(writer::write(out, |writer| self.rebuild(writer, true, |writer| part.write(writer)))?)
+    }
+
+    /// Writes the whole value without the part at the end of the path.
+    fn remove(&self, out: &mut Vec<u8>) -> Result<()> {
+        if self.containers.is_empty() {
+            return Err(Error::new(ErrorKind::Other, "a value cannot be removed from itself; remove its key"));
+        }
+        Ok(writer::write(out, |writer| self.rebuild(writer, false, |_| Ok(())))?)
+    }
+
+    /// Writes the whole value, calling `body` for what stands at the end of the path. In an object its key is written as well
+    /// if `with_key`.
+    fn rebuild(&self, writer: &mut Writer<'_>, with_key: bool, body: impl FnOnce(&mut Writer<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+        let mut begun = smallvec::SmallVec::<[_; 8]>::new();
+        for (depth, (container, index)) in self.containers.iter().enumerate() {
+            begun.push(writer.begin()?);
+            match container.shape() {
+                Shape::Array(elements) => writer.copy_nodes(self.archive, &elements[..*index])?,
+                Shape::Object(entries) => {
+                    writer.copy_entries(self.archive, &entries[..*index])?;
+                    if with_key || depth + 1 < self.containers.len() {
+                        writer.text(path::key_of(&self.steps[depth]))?;
+                    }
+                }
+                _ => (),
+            }
+        }
+        body(writer)?;
+        for ((container, index), begun) in self.containers.iter().zip(begun).rev() {
+            let after = container.len().min(index + 1);
+            match container.shape() {
+                Shape::Array(elements) => {
+                    writer.copy_nodes(self.archive, &elements[after..])?;
+                    writer.end_array(begun)?;
+                }
+                Shape::Object(entries) => {
+                    writer.copy_entries(self.archive, &entries[after..])?;
+                    writer.end_object(begun)?;
+                }
+                _ => (),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the whole value with a range of the elements of `leaf` replaced; returns those.
+    fn splice(&self, leaf: Node<'a>, range: Range<usize>, part: Part<'_>, out: &mut Vec<u8>) -> Result<Nodes<'a>> {
+        let elements = self.elements(leaf)?;
+        writer::write(out, |writer| {
+            self.rebuild(writer, true, |writer| {
+                let begun = writer.begin()?;
+                writer.copy_nodes(self.archive, &elements[..range.start])?;
+                part.write(writer)?;
+                writer.copy_nodes(self.archive, &elements[range.end..])?;
+                writer.end_array(begun)
+            })
+        })?;
+        Ok(Nodes(elements[range].iter()))
+    }
+
+    /// The place between elements that `index` means: up to the length, negative ones from the end.
+    fn bound(&self, index: i64, length: usize) -> Result<usize> {
+        let from_start = if index < 0 { i128::from(index) + length as i128 } else { i128::from(index) };
+        usize::try_from(from_start).ok().filter(|index| *index <= length).ok_or_else(|| {
+            let path = path::pointer_of(self.steps);
+            Error::new(ErrorKind::KeyNotFound, format!("the array at {path:?} in the value has {length} elements, and no place {index}"))
+        })
+    }
+
+    fn range(&self, (start, end): (Bound<i64>, Bound<i64>), length: usize) -> Result<Range<usize>> {
+        // After an element means before the next one, also for the last one counted from the end.
+        let after = |index: i64| if index == -1 { Ok(length) } else { self.bound(index.saturating_add(1), length) };
+        let start = match start {
+            Bound::Unbounded => 0,
+            Bound::Included(index) => self.bound(index, length)?,
+            Bound::Excluded(index) => after(index)?,
+        };
+        let end = match end {
+            Bound::Unbounded => length,
+            Bound::Included(index) => after(index)?,
+            Bound::Excluded(index) => self.bound(index, length)?,
+        };
+        Ok(start..end.max(start))
+    }
+
+    /// Writes the whole value with the entries of `fields` set in `leaf`; returns whether there were any.
+    fn merge(&self, leaf: Node<'a>, fields: Archive<'_>, out: &mut Vec<u8>) -> Result<bool> {
+        let Shape::Object(old) = leaf.shape() else {
+            return Err(path::mismatch(self.steps, "an object", leaf));
+        };
+        let Shape::Object(new) = fields.node().shape() else {
+            return Err(path::mismatch(&[], "an object", fields.node()));
+        };
+        let places = Places::of(old);
+        let found: smallvec::SmallVec<[_; SMALL_OBJECT]> = new.iter().map(|field| places.find(&field.key)).collect();
+        let patch = |(field, index): (&ArchivedEntry, &Option<usize>)| {
+            let (node, cell) = (Node(&old[(*index)?].value), fields.cell_of(&field.value));
+            (self.archive.cell_of(node.0).stands_alone() && cell.stands_alone()).then_some((node, cell))
+        };
+        if let Some(patches) = new.iter().zip(&found).map(patch).collect::<Option<smallvec::SmallVec<[_; SMALL_OBJECT]>>>() {
+            if !patches.is_empty() {
+                self.patch(out, patches);
+            }
+            return Ok(!new.is_empty());
+        }
+        // What replaces each of the old entries.
+        let mut replacements = vec![None; old.len()];
+        for (index, place) in found.iter().enumerate() {
+            if let Some(place) = place {
+                replacements[*place] = Some(index);
+            }
+        }
+        writer::write(out, |writer| {
+            self.rebuild(writer, true, |writer| {
+                let begun = writer.begin()?;
+                writer.admit_parts(fields)?;
+                let mut copied = 0;
+                for (place, replacement) in replacements.iter().enumerate() {
+                    let Some(replacement) = *replacement else { continue };
+                    writer.copy_entries(self.archive, &old[copied..place])?;
+                    writer.copy_entries(fields, &new[replacement..=replacement])?;
+                    copied = place + 1;
+                }
+                writer.copy_entries(self.archive, &old[copied..])?;
+                for (field, place) in new.iter().zip(&found) {
+                    if place.is_none() {
+                        writer.copy_entries(fields, std::slice::from_ref(field))?;
+                    }
+                }
+                writer.end_object(begun)
+            })
+        })?;
+        Ok(true)
+    }
+
+    fn sum(&self, leaf: Node<'a>, number: Number) -> Result<Number> {
+        let old = match leaf.shape() {
+            Shape::Int(value) => Exact::Whole(value.into()),
+            Shape::Uint(value) => Exact::Whole(value.into()),
+            Shape::Float(value) => Exact::Float(value),
+            Shape::Number(digits) => match digits.parse() {
+                Ok(value) => Exact::Whole(value),
+                Err(_) => return Err(not_added(self.steps, "its digits would be rounded")),
+            },
+            _ => return Err(path::mismatch(self.steps, "a number", leaf)),
+        };
+        add(old, number.into()).map_err(|why| not_added(self.steps, why))
+    }
+}
+
+/// Where the keys of an object are; an index only where that pays.
+struct Places<'a> {
+    entries: &'a [ArchivedEntry],
+    by_key: Option<HashMap<&'a str, usize>>,
+}
+
+impl<'a> Places<'a> {
+    fn of(entries: &'a [ArchivedEntry]) -> Places<'a> {
+        let by_key = (entries.len() > 4 * SMALL_OBJECT)
+            .then(|| entries.iter().enumerate().map(|(index, entry)| (entry.key.as_str(), index)).collect());
+        Places { entries, by_key }
+    }
+
+    fn find(&self, key: &str) -> Option<usize> {
+        match &self.by_key {
+            Some(by_key) => by_key.get(key).copied(),
+            None => find_entry(self.entries, key),
+        }
+    }
+}
+
+/// The elements of what an edit brings, which must be an array.
+fn elements_of(values: Archive<'_>) -> Result<&[ArchivedNode]> {
+    match values.node().shape() {
+        Shape::Array(elements) => Ok(elements),
+        _ => Err(path::mismatch(&[], "an array of the values to add", values.node())),
+    }
+}
+
+enum Exact {
+    Whole(i128),
+    Float(f64),
+}
+
+impl From<Number> for Exact {
+    fn from(number: Number) -> Exact {
+        match number {
+            Number::Int(value) => Exact::Whole(value.into()),
+            Number::Uint(value) => Exact::Whole(value.into()),
+            Number::Float(value) => Exact::Float(value),
+        }
+    }
+}
+
+/// Integers stay exact; with a float the sum is one.
+fn add(a: Exact, b: Exact) -> Result<Number, &'static str> {
+    let float = |value: Exact| match value {
+        Exact::Whole(value) => value as f64,
+        Exact::Float(value) => value,
+    };
+    if let (Exact::Whole(a), Exact::Whole(b)) = (&a, &b) {
+        let sum = a.checked_add(*b).ok_or("the sum overflows")?;
+        return match (i64::try_from(sum), u64::try_from(sum)) {
+            (Ok(sum), _) => Ok(Number::Int(sum)),
+            (_, Ok(sum)) => Ok(Number::Uint(sum)),
+            _ => Err("the sum overflows 64 bits"),
+        };
+    }
+    let sum = float(a) + float(b);
+    if sum.is_finite() { Ok(Number::Float(sum)) } else { Err("the sum is not a finite number") }
+}
+
+fn cell_of(number: Number) -> Cell {
+    match number {
+        Number::Int(value) => Cell::int(value),
+        Number::Uint(value) => Cell::uint(value),
+        Number::Float(value) => Cell::float(value),
+    }
+}
+
+#[cold]
+fn not_added(steps: &[Step], why: &str) -> Error {
+    let path = path::pointer_of(steps);
+    Error::new(ErrorKind::InvalidValue, format!("cannot add to the number at {path:?} in the value: {why}; nothing was changed"))
+}

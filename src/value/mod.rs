@@ -1,0 +1,81 @@
+//! Values as they are stored: JSON in an archive that is read in place.
+//!
+//! # Layout
+//!
+//! An archive is a run of bytes that may stand at any address. It is made of *nodes* of 9 bytes; the node of the whole value is
+//! at its very end. All numbers are little-endian, and positions are relative to the first byte of the payload (of the
+//! text, for keys) that holds them, as 32-bit signed numbers.
+//!
+//! | node, byte 0 | bytes 1 to 8, the payload |
+//! |---|---|
+//! | 0 null, 1 false, 2 true | zero |
+//! | 3 integer | `i64` |
+//! | 4 integer greater than `i64::MAX` | `u64` |
+//! | 5 float | `f64`, finite |
+//! | 6 number that none of these holds | text: its digits, as in JSON |
+//! | 7 string | text |
+//! | 8 array | position of its nodes, which are adjacent (4 bytes), and their count (4 bytes) |
+//! | 9 object | position of its entries, which are adjacent (4 bytes), and their count (4 bytes) |
+//!
+//! An entry of an object is 17 bytes: the text of its key (8), then its node (9). Keys are unique and keep their order.
+//!
+//! | text | 8 bytes |
+//! |---|---|
+//! | of at most 8 bytes | the text, padded with ff |
+//! | longer | its length (4 bytes: the low 6 bits, then binary 10, then the rest), its position (4 bytes) |
+//!
+//! What nodes point to is written in the order of the nodes, each before the array or the entries it belongs to, and nothing
+//! is shared. So all that is below a node, or below neighbouring nodes, is one run of bytes, and an edit copies it whole.
+//!
+//! # Validity
+//!
+//! [`validate`] accepts exactly: every position leads to bytes of the archive that nothing else has led to, in the said order; text
+//! is UTF-8; numbers and short texts have the one form given above; keys are unique; arrays and objects are nested at
+//! most [`VALUE_DEPTH_MAX`](crate::limits::VALUE_DEPTH_MAX) deep. These are rkyv's archives, and its checks.
+
+#[allow(unsafe_code)]
+mod archived;
+mod deserialize;
+pub(crate) mod edit;
+mod fault;
+mod json;
+mod node;
+mod number;
+pub(crate) mod path;
+mod serialize;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use serde::Serialize;
+
+pub(crate) use archived::{Archive, Encoded, validate};
+pub(crate) use json::write_string;
+pub(crate) use node::{Node, Nodes};
+
+use crate::error::Result;
+
+/// Appends the archive of any serialisable value to `out`; on an error `out` is as before. Values get the shape that
+/// `serde_json` gives them, except that floats which are not finite are an error.
+#[inline]
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<()> {
+    Ok(writer::write(out, |writer| value.serialize(writer))?)
+}
+
+/// Appends the archive of one strict JSON text to `out`, no number rounded; on an error, which says where, `out` is as
+/// before. Of a key that comes twice the last value counts, at the place of the first.
+pub(crate) fn encode_json(text: &str, out: &mut Vec<u8>) -> Result<()> {
+    Ok(writer::write(out, |writer| json::write_text(text, writer))?)
+}
+
+impl Encoded {
+    /// The archive of any serialisable value.
+    pub(crate) fn new<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
+        Ok(Encoded::of(|writer| value.serialize(writer))?)
+    }
+
+    /// The archive of one strict JSON text.
+    pub(crate) fn from_json(text: &str) -> Result<Encoded> {
+        Ok(Encoded::of(|writer| json::write_text(text, writer))?)
+    }
+}

@@ -1,0 +1,372 @@
+//! Reading one node of an archive in place.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, SerializeStruct, Serializer};
+use serde_json::Value;
+
+use super::archived::{self, Archive, ArchivedEntry, ArchivedNode, find_entry};
+use super::fault::Fault;
+use super::number::{self, ShortText};
+use super::serialize::RAW_VALUE;
+use super::{json, path};
+use crate::error::Result;
+
+/// One value inside an archive, or the whole of it; as cheap to copy as a reference.
+///
+/// Equality is that of JSON values, see [`eq_node`](Node::eq_node).
+#[derive(Clone, Copy)]
+pub(crate) struct Node<'a>(pub(super) &'a ArchivedNode);
+
+/// What a node is, with its contents in native form.
+pub(super) enum Shape<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Float(f64),
+    Number(&'a str),
+    Text(&'a str),
+    Array(&'a [ArchivedNode]),
+    Object(&'a [ArchivedEntry]),
+}
+
+impl<'a> Archive<'a> {
+    /// The whole value.
+    #[inline]
+    pub(crate) fn node(self) -> Node<'a> {
+        Node(self.root())
+    }
+}
+
+impl<'a> Node<'a> {
+    #[inline]
+    pub(super) fn shape(self) -> Shape<'a> {
+        match self.0 {
+            ArchivedNode::Null => Shape::Null,
+            ArchivedNode::False => Shape::Bool(false),
+            ArchivedNode::True => Shape::Bool(true),
+            ArchivedNode::Int(value) => Shape::Int(value.to_native()),
+            ArchivedNode::Uint(value) => Shape::Uint(value.to_native()),
+            ArchivedNode::Float(value) => Shape::Float(value.to_native()),
+            ArchivedNode::Number(digits) => Shape::Number(digits.as_str()),
+            ArchivedNode::Text(text) => Shape::Text(text.as_str()),
+            ArchivedNode::Array(elements) => Shape::Array(elements.as_slice()),
+            ArchivedNode::Object(entries) => Shape::Object(entries.as_slice()),
+        }
+    }
+
+    /// What the node is, for messages and `TypeMismatch`.
+    pub(crate) fn kind_name(self) -> &'static str {
+        match self.shape() {
+            Shape::Null => "null",
+            Shape::Bool(_) => "a boolean",
+            Shape::Int(_) | Shape::Uint(_) => "an integer",
+            Shape::Float(_) => "a float",
+            Shape::Number(digits) if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => "an integer",
+            Shape::Number(_) => "a float",
+            Shape::Text(_) => "a string",
+            Shape::Array(_) => "an array",
+            Shape::Object(_) => "an object",
+        }
+    }
+
+    pub(crate) fn is_null(self) -> bool {
+        matches!(self.0, ArchivedNode::Null)
+    }
+
+    pub(crate) fn is_array(self) -> bool {
+        matches!(self.0, ArchivedNode::Array(_))
+    }
+
+    pub(crate) fn is_object(self) -> bool {
+        matches!(self.0, ArchivedNode::Object(_))
+    }
+
+    pub(crate) fn as_bool(self) -> Option<bool> {
+        match self.0 {
+            ArchivedNode::True => Some(true),
+            ArchivedNode::False => Some(false),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn as_i64(self) -> Option<i64> {
+        if let ArchivedNode::Int(value) = self.0 { Some(value.to_native()) } else { None }
+    }
+
+    #[inline]
+    pub(crate) fn as_u64(self) -> Option<u64> {
+        match self.0 {
+            ArchivedNode::Int(value) => u64::try_from(value.to_native()).ok(),
+            ArchivedNode::Uint(value) => Some(value.to_native()),
+            _ => None,
+        }
+    }
+
+    /// Any number as the float nearest to it, as `serde_json` does; `None` if it is out of range.
+    pub(crate) fn as_f64(self) -> Option<f64> {
+        match self.shape() {
+            Shape::Int(value) => Some(value as f64),
+            Shape::Uint(value) => Some(value as f64),
+            Shape::Float(value) => Some(value),
+            Shape::Number(digits) => digits.parse().ok().filter(|value: &f64| value.is_finite()),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn as_str(self) -> Option<&'a str> {
+        if let ArchivedNode::Text(text) = self.0 { Some(text.as_str()) } else { None }
+    }
+
+    /// How many elements, entries, or bytes of text; 0 for anything else.
+    pub(crate) fn len(self) -> usize {
+        match self.shape() {
+            Shape::Text(text) => text.len(),
+            Shape::Array(elements) => elements.len(),
+            Shape::Object(entries) => entries.len(),
+            _ => 0,
+        }
+    }
+
+    /// The value of `key` in an object.
+    #[inline]
+    pub(crate) fn get(self, key: &str) -> Option<Node<'a>> {
+        let ArchivedNode::Object(entries) = self.0 else { return None };
+        let entries = entries.as_slice();
+        find_entry(entries, key).map(|index| Node(&entries[index].value))
+    }
+
+    /// An element of an array; a negative index counts from the end.
+    pub(crate) fn index(self, index: i64) -> Option<Node<'a>> {
+        let ArchivedNode::Array(elements) = self.0 else { return None };
+        let elements = elements.as_slice();
+        path::array_index(index, elements.len()).map(|index| Node(&elements[index]))
+    }
+
+    /// The elements of an array; nothing for anything else.
+    pub(crate) fn iter(self) -> Nodes<'a> {
+        if let ArchivedNode::Array(elements) = self.0 { Nodes(elements.as_slice().iter()) } else { Nodes::default() }
+    }
+
+    /// The entries of an object in their order; nothing for anything else.
+    pub(crate) fn entries(self) -> impl ExactSizeIterator<Item = (&'a str, Node<'a>)> + DoubleEndedIterator + Clone + use<'a> {
+        let entries = if let ArchivedNode::Object(entries) = self.0 { entries.as_slice() } else { &[] };
+        entries.iter().map(|entry| (entry.key.as_str(), Node(&entry.value)))
+    }
+
+    /// How many arrays and objects are nested, this one included.
+    pub(crate) fn depth(self) -> usize {
+        archived::depth(self.0)
+    }
+
+    /// The value as a `serde_json::Value`; `InvalidValue` if that would round a number.
+    pub(crate) fn to_value(self) -> Result<Value> {
+        Ok(self.value()?)
+    }
+
+    fn value(self) -> std::result::Result<Value, Fault> {
+        Ok(match self.shape() {
+            Shape::Null => Value::Null,
+            Shape::Bool(value) => Value::Bool(value),
+            Shape::Int(value) => Value::from(value),
+            Shape::Uint(value) => Value::from(value),
+            Shape::Float(value) => Value::from(value),
+            Shape::Number(digits) => Value::from(number::exact_float(digits).ok_or_else(|| rounded(digits))?),
+            Shape::Text(text) => Value::from(text),
+            Shape::Array(elements) => {
+                let mut values = Vec::with_capacity(elements.len());
+                for (index, element) in elements.iter().enumerate() {
+                    values.push(Node(element).value().map_err(|fault| fault.below(index))?);
+                }
+                Value::Array(values)
+            }
+            Shape::Object(entries) => {
+                let mut map = serde_json::Map::with_capacity(entries.len());
+                for entry in entries {
+                    let value = Node(&entry.value).value().map_err(|fault| fault.below(&entry.key))?;
+                    map.insert(entry.key.as_str().to_owned(), value);
+                }
+                Value::Object(map)
+            }
+        })
+    }
+
+    /// Reads any deserialisable type straight from the archive.
+    pub(crate) fn read<T: serde::Deserialize<'a>>(self) -> Result<T> {
+        Ok(T::deserialize(self)?)
+    }
+
+    /// Appends compact JSON text, the digits of every number untouched.
+    pub(crate) fn write_json(self, out: &mut String) {
+        // Writing to a `String` cannot fail.
+        let _ = self.try_write_json(out);
+    }
+
+    fn try_write_json(self, out: &mut String) -> std::fmt::Result {
+        match self.shape() {
+            Shape::Null => out.push_str("null"),
+            Shape::Bool(value) => out.push_str(if value { "true" } else { "false" }),
+            Shape::Int(value) => write!(out, "{value}")?,
+            Shape::Uint(value) => write!(out, "{value}")?,
+            Shape::Float(value) => {
+                let mut text = ShortText::default();
+                text.write_float(value)?;
+                out.push_str(text.as_str());
+            }
+            Shape::Number(digits) => out.push_str(digits),
+            Shape::Text(text) => json::write_string(out, text)?,
+            Shape::Array(elements) => {
+                out.push('[');
+                for (index, element) in elements.iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    Node(element).try_write_json(out)?;
+                }
+                out.push(']');
+            }
+            Shape::Object(entries) => {
+                out.push('{');
+                for (index, entry) in entries.iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    json::write_string(out, &entry.key)?;
+                    out.push(':');
+                    Node(&entry.value).try_write_json(out)?;
+                }
+                out.push('}');
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether both are the same JSON value: 1 is not 1.0, floats compare as floats (0.0 is -0.0), the order of keys does
+    /// not matter, and digits that no float holds equal nothing but the same digits.
+    pub(crate) fn eq_node(self, other: Node<'_>) -> bool {
+        match (self.shape(), other.shape()) {
+            (Shape::Null, Shape::Null) => true,
+            (Shape::Bool(a), Shape::Bool(b)) => a == b,
+            (Shape::Int(a), Shape::Int(b)) => a == b,
+            (Shape::Uint(a), Shape::Uint(b)) => a == b,
+            (Shape::Float(a), Shape::Float(b)) => a == b,
+            (Shape::Number(a), Shape::Number(b)) | (Shape::Text(a), Shape::Text(b)) => a == b,
+            (Shape::Array(a), Shape::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Node(a).eq_node(Node(b))),
+            (Shape::Object(a), Shape::Object(b)) => a.len() == b.len() && eq_entries(a, b),
+            _ => false,
+        }
+    }
+
+    /// Whether `value` is what [`to_value`](Node::to_value) gives, or would give in another order of keys.
+    pub(crate) fn eq_value(self, value: &Value) -> bool {
+        match (self.shape(), value) {
+            (Shape::Null, Value::Null) => true,
+            (Shape::Bool(a), Value::Bool(b)) => a == *b,
+            (Shape::Int(a), Value::Number(b)) => b.as_i64() == Some(a),
+            (Shape::Uint(a), Value::Number(b)) => b.as_u64() == Some(a),
+            (Shape::Float(a), Value::Number(b)) => b.is_f64() && b.as_f64() == Some(a),
+            (Shape::Number(a), Value::Number(b)) => b.is_f64() && b.as_f64() == number::exact_float(a),
+            (Shape::Text(a), Value::String(b)) => a == b,
+            (Shape::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Node(a).eq_value(b)),
+            (Shape::Object(a), Value::Object(b)) => {
+                let is_same = |entry: &ArchivedEntry| b.get(entry.key.as_str()).is_some_and(|b| Node(&entry.value).eq_value(b));
+                a.len() == b.len() && a.iter().all(is_same)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Keys are unique, so objects of one length are equal if each entry of the first is in the second.
+fn eq_entries(a: &[ArchivedEntry], b: &[ArchivedEntry]) -> bool {
+    let is_same = |a: &ArchivedEntry, b: &ArchivedEntry| Node(&a.value).eq_node(Node(&b.value));
+    // Mostly the order is the same as well.
+    let aligned = a.iter().zip(b).take_while(|(a, b)| a.key == b.key).count();
+    if !a[..aligned].iter().zip(b).all(|(a, b)| is_same(a, b)) {
+        return false;
+    }
+    let (a, b) = (&a[aligned..], &b[aligned..]);
+    if a.len() <= archived::SMALL_OBJECT {
+        return a.iter().all(|entry| find_entry(b, &entry.key).is_some_and(|index| is_same(entry, &b[index])));
+    }
+    let by_key: HashMap<&str, &ArchivedEntry> = b.iter().map(|entry| (entry.key.as_str(), entry)).collect();
+    a.iter().all(|entry| by_key.get(entry.key.as_str()).is_some_and(|b| is_same(entry, b)))
+}
+
+/// A number that the wanted type cannot hold.
+#[cold]
+pub(super) fn rounded(digits: &str) -> Fault {
+    let shown: String = digits.chars().take(60).collect();
+    let more = if shown.len() < digits.len() { "…" } else { "" };
+    Fault::invalid(format!("the number {shown}{more} would be rounded; raw_json and serde_json::value::RawValue keep its digits"))
+}
+
+impl PartialEq for Node<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.eq_node(*other)
+    }
+}
+
+impl std::fmt::Debug for Node<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = String::new();
+        self.write_json(&mut text);
+        f.write_str(&text)
+    }
+}
+
+/// Neighbouring elements of an array.
+#[derive(Clone, Default)]
+pub(crate) struct Nodes<'a>(pub(super) std::slice::Iter<'a, ArchivedNode>);
+
+impl<'a> Iterator for Nodes<'a> {
+    type Item = Node<'a>;
+
+    fn next(&mut self) -> Option<Node<'a>> {
+        self.0.next().map(Node)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for Nodes<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back().map(Node)
+    }
+}
+
+impl ExactSizeIterator for Nodes<'_> {}
+
+impl Serialize for Node<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.shape() {
+            Shape::Null => serializer.serialize_unit(),
+            Shape::Bool(value) => serializer.serialize_bool(value),
+            Shape::Int(value) => serializer.serialize_i64(value),
+            Shape::Uint(value) => serializer.serialize_u64(value),
+            Shape::Float(value) => serializer.serialize_f64(value),
+            Shape::Number(digits) => {
+                // As `RawValue` does: our own serialiser and that of `serde_json` keep the digits.
+                let mut raw = serializer.serialize_struct(RAW_VALUE, 1)?;
+                raw.serialize_field(RAW_VALUE, digits)?;
+                raw.end()
+            }
+            Shape::Text(text) => serializer.serialize_str(text),
+            Shape::Array(_) => serializer.collect_seq(self.iter()),
+            Shape::Object(entries) => {
+                let mut map = serializer.serialize_map(Some(entries.len()))?;
+                for entry in entries {
+                    map.serialize_entry(entry.key.as_str(), &Node(&entry.value))?;
+                }
+                map.end()
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Where trusted archives come from: records of the log, and arenas that hold what was just encoded.
+
+use super::archived::Archive;
+use crate::log::record::Record;
+
+impl<'a> Archive<'a> {
+    /// The value of a record of the log that holds one.
+    #[inline]
+    pub(crate) fn of(record: &Record<'a>) -> Archive<'a> {
+        debug_assert!(record.is_set() || record.kind() == crate::log::record::Kind::Settings);
+        // SAFETY: a record is reached through a position that was published. Either a process of this boot appended its
+        // value with `encode` or `edit::apply` before it sealed the record, or the rebuild that published the record
+        // validated the value. Sealed bytes do not change while they are borrowed (`segment/heap.rs`).
+        unsafe { Archive::trusted(record.value()) }
+    }
+}
+
+/// Archives one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Arena {
+    bytes: Vec<u8>,
+}
+
+/// Where an archive lies in the arena that gave the span out.
+#[derive(Debug, Clone)]
+pub(crate) struct Span(std::ops::Range<usize>);
+
+impl Arena {
+    pub(crate) fn push(&mut self, archive: Archive<'_>) -> Span {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(archive.as_bytes());
+        Span(start..self.bytes.len())
+    }
+
+    /// Appends what `encode` makes.
+    pub(crate) fn encode<T: serde::Serialize + ?Sized>(&mut self, value: &T) -> crate::Result<Span> {
+        let start = self.bytes.len();
+        super::encode(value, &mut self.bytes)?;
+        Ok(Span(start..self.bytes.len()))
+    }
+
+    /// Appends what `decide` appends: one archive that `encode` or `apply` makes, or nothing.
+    pub(crate) fn append<C, R>(&mut self, decide: impl FnOnce(&mut Vec<u8>) -> crate::Result<(C, R)>) -> crate::Result<(C, R, Span)> {
+        let start = self.bytes.len();
+        let (change, result) = decide(&mut self.bytes)?;
+        Ok((change, result, Span(start..self.bytes.len())))
+    }
+
+    /// The archive of a span that this arena gave out and that is not empty.
+    pub(crate) fn get(&self, span: Span) -> Archive<'_> {
+        // SAFETY: spans are made only by the functions above, around the bytes of one whole archive each, and the arena
+        // only grows.
+        unsafe { Archive::trusted(&self.bytes[span.0]) }
+    }
+}
