@@ -158,7 +158,11 @@ impl Error {
 
     /// An error of `kind` caused by `source`, whose text is appended to the message.
     #[cold]
-    pub(crate) fn caused(kind: ErrorKind, message: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    pub(crate) fn caused(
+        kind: ErrorKind,
+        message: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
         let source = source.into();
         Error(Box::new(Inner { kind, message: format!("{}: {source}", message.into()), source: Some(source) }))
     }
@@ -169,10 +173,18 @@ impl Error {
         let at = path.display();
         let kind = match source.raw_os_error() {
             Some(libc::ENOSPC | libc::EDQUOT) => {
-                return Error::caused(ErrorKind::Full, format!("{doing} {at}: no space left; free some space and repeat the call, nothing was changed"), source);
+                return Error::caused(
+                    ErrorKind::Full,
+                    format!("{doing} {at}: no space left; free some space and repeat the call, nothing was changed"),
+                    source,
+                );
             }
             Some(libc::EROFS) => {
-                return Error::caused(ErrorKind::ReadOnly, format!("{doing} {at}: the file system is read-only; open with read_only(true) to read"), source);
+                return Error::caused(
+                    ErrorKind::ReadOnly,
+                    format!("{doing} {at}: the file system is read-only; open with read_only(true) to read"),
+                    source,
+                );
             }
             _ => ErrorKind::Io,
         };

@@ -20,7 +20,9 @@
 //! [`Pod`] is the map. [`Options`] say how to open it. [`ErrorKind`] lists what can go wrong.
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-compile_error!("tastypod needs Linux on x86-64 or aarch64: it relies on robust process-shared mutexes, open-file-description locks and futexes");
+compile_error!(
+    "tastypod needs Linux on x86-64 or aarch64: it relies on robust process-shared mutexes, open-file-description locks and futexes"
+);
 
 mod error;
 mod index;
@@ -37,7 +39,8 @@ mod verify;
 pub use error::{Error, ErrorKind, Owner, Result};
 pub use key::{AsKey, Key};
 pub use pod::{
-    Addend, At, Durability, Entries, Guard, Iter, IterAs, IterLive, KeyInPlace, Keys, Options, Part, Pod, Snapshot, Txn, Values, Version, View,
+    Addend, At, Durability, Entries, Guard, Iter, IterAs, IterLive, KeyInPlace, Keys, Options, Part, Pod, Snapshot, Txn, Values, Version,
+    View,
 };
 /// A JSON value; objects keep the order of their keys. This is `serde_json::Value`.
 pub use serde_json::Value;

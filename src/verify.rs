@@ -187,7 +187,12 @@ fn replay<'a>(shared: &'a Shared, until: u64, report: &mut Report) -> Replayed<'
         for (position, record) in transaction.records {
             report.records += 1;
             if record.version() != counters.sequence {
-                report.find(format!("the record at byte {} has version {} in transaction {}", position.bytes(), record.version(), counters.sequence));
+                report.find(format!(
+                    "the record at byte {} has version {} in transaction {}",
+                    position.bytes(),
+                    record.version(),
+                    counters.sequence
+                ));
             }
             if record.kind() == Kind::Settings {
                 replayed.settings = position;
@@ -293,4 +298,3 @@ fn compare_order(shared: &Shared, replayed: &Replayed<'_>, report: &mut Report) 
     report.expect("the number of keys in order", present, replayed.length);
     Ok(())
 }
-

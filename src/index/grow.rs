@@ -133,7 +133,13 @@ impl<W: Words> Growth<'_, W> {
 
     /// Puts an entry into the next table. Another entry for the same key may stand there, from a step that was killed
     /// before it was counted: it is overwritten, since the current table may have changed in between.
-    fn copy<E>(&self, next: &Table<'_, W>, hash: u64, entry: Entry, mut same_key: impl FnMut(Position, Position) -> Result<bool, E>) -> Result<(), E> {
+    fn copy<E>(
+        &self,
+        next: &Table<'_, W>,
+        hash: u64,
+        entry: Entry,
+        mut same_key: impl FnMut(Position, Position) -> Result<bool, E>,
+    ) -> Result<(), E> {
         match self.find_zeroed(next, hash, |position| same_key(position, entry.position()))? {
             Found::At { slot, .. } => next.set(slot, entry),
             Found::Vacant { slot } => {
@@ -146,7 +152,12 @@ impl<W: Words> Growth<'_, W> {
     }
 
     /// Looks in the next table, zeroing it as far as the probe goes.
-    pub(crate) fn find_zeroed<E>(&self, next: &Table<'_, W>, hash: u64, mut is_key: impl FnMut(Position) -> Result<bool, E>) -> Result<Found, E> {
+    pub(crate) fn find_zeroed<E>(
+        &self,
+        next: &Table<'_, W>,
+        hash: u64,
+        mut is_key: impl FnMut(Position) -> Result<bool, E>,
+    ) -> Result<Found, E> {
         self.zero_to(next, (next.place.home(hash) + 1).min(next.place.words()));
         loop {
             let zeroed = self.state.zeroed.get();

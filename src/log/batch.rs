@@ -41,11 +41,28 @@ impl Batch {
     }
 
     /// Appends a record; on an error of `write_value` the batch is as before.
-    pub(crate) fn push<E>(&mut self, kind: Kind, hash: u64, key: &[u8], afresh: bool, write_value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn push<E>(
+        &mut self,
+        kind: Kind,
+        hash: u64,
+        key: &[u8],
+        afresh: bool,
+        write_value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let offset = self.bytes.len();
         record::append(&mut self.bytes, kind, hash, key, write_value)?;
         let length = self.bytes.len() - offset;
-        self.records.push(Pending { offset, length, hash, kind, afresh, ordinal: 0, previous: Position::NONE, slot: 0, at: Position::NONE });
+        self.records.push(Pending {
+            offset,
+            length,
+            hash,
+            kind,
+            afresh,
+            ordinal: 0,
+            previous: Position::NONE,
+            slot: 0,
+            at: Position::NONE,
+        });
         Ok(())
     }
 

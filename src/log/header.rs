@@ -114,6 +114,7 @@ impl SegmentHeader {
     pub(crate) fn decode(bytes: &[u8], salt: u64) -> Option<SegmentHeader> {
         let bytes: &[u8; SEGMENT_HEADER_BYTES] = bytes.first_chunk()?;
         let header = SegmentHeader { span: word(bytes, 8), order: word(bytes, 16) };
-        (&bytes[..8] == SEGMENT_MAGIC && word(bytes, 24) == xxh3_64_with_seed(&bytes[..24], salt) && (1..=1 << 20).contains(&header.span)).then_some(header)
+        (&bytes[..8] == SEGMENT_MAGIC && word(bytes, 24) == xxh3_64_with_seed(&bytes[..24], salt) && (1..=1 << 20).contains(&header.span))
+            .then_some(header)
     }
 }

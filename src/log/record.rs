@@ -166,7 +166,13 @@ pub(crate) fn hash_of(key: &[u8], seed: u64) -> u64 {
 }
 
 /// Appends a record whose value `write_value` appends, all but what is given under the mutex.
-pub(crate) fn append<E>(out: &mut Vec<u8>, kind: Kind, hash: u64, key: &[u8], write_value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+pub(crate) fn append<E>(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    hash: u64,
+    key: &[u8],
+    write_value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
     let start = out.len();
     out.extend_from_slice(&[0; HEADER_BYTES]);
     out.extend_from_slice(key);

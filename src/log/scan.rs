@@ -67,14 +67,20 @@ impl<'a> Scan<'a> {
                     if target.bytes() % SEGMENT_BYTES != 0 || target.bytes() <= at.bytes() {
                         return fail("a jump leads to no segment behind it");
                     }
-                    let Some(header) = self.heap.sealed(target, SEGMENT_HEADER_BYTES as u64, self.ready).and_then(|bytes| SegmentHeader::decode(bytes, self.salt)) else {
+                    let Some(header) = self
+                        .heap
+                        .sealed(target, SEGMENT_HEADER_BYTES as u64, self.ready)
+                        .and_then(|bytes| SegmentHeader::decode(bytes, self.salt))
+                    else {
                         return fail("a segment's head is damaged");
                     };
                     segment_end = target.plus(header.span * SEGMENT_BYTES);
                     at = target.plus(SEGMENT_HEADER_BYTES as u64);
                 }
                 Kind::Footer => {
-                    let Some(bytes) = self.heap.sealed(at, FOOTER_BYTES as u64, self.ready) else { return fail("the file ends in a footer") };
+                    let Some(bytes) = self.heap.sealed(at, FOOTER_BYTES as u64, self.ready) else {
+                        return fail("the file ends in a footer");
+                    };
                     let Some(footer) = Footer::decode(bytes) else { return fail("a footer has another form") };
                     let expected = (start, self.sequence + 1, records.len() as u64, segment_end);
                     if (footer.start, footer.counters.sequence, u64::from(footer.records), footer.segment_end) != expected {
@@ -84,11 +90,14 @@ impl<'a> Scan<'a> {
                         return fail("the checksum of a transaction is wrong");
                     }
                     let footer_at = at;
-                    (self.at, self.segment_end, self.sequence, self.chain) = (at.plus(FOOTER_BYTES as u64), footer.segment_end, footer.counters.sequence, footer.counters.chain);
+                    (self.at, self.segment_end, self.sequence, self.chain) =
+                        (at.plus(FOOTER_BYTES as u64), footer.segment_end, footer.counters.sequence, footer.counters.chain);
                     return Ok(Transaction { records, footer, footer_at });
                 }
                 Kind::Set | Kind::Remove | Kind::Settings => {
-                    let Some(record) = self.heap.sealed(at, size, self.ready).and_then(Record::of) else { return fail("a record's parts do not fit") };
+                    let Some(record) = self.heap.sealed(at, size, self.ready).and_then(Record::of) else {
+                        return fail("a record's parts do not fit");
+                    };
                     if !record.is_intact() {
                         return fail("the checksum of a record is wrong");
                     }

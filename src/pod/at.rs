@@ -160,7 +160,11 @@ impl<'a> At<'a> {
         target.change(hashed, |archive, out| {
             // With an empty path these edits may make the key itself.
             if archive.is_none() && !(steps.is_empty() && matches!(edit, Edit::Set(_) | Edit::SetIfAbsent(_))) {
-                return if matches!(edit, Edit::Remove) && !steps.is_empty() { Ok((Change::Keep, result(Outcome::default())?)) } else { Err(Self::absent(hashed)) };
+                return if matches!(edit, Edit::Remove) && !steps.is_empty() {
+                    Ok((Change::Keep, result(Outcome::default())?))
+                } else {
+                    Err(Self::absent(hashed))
+                };
             }
             let outcome = value::apply(archive, steps, edit, out)?;
             let change = if outcome.changed { Change::Set } else { Change::Keep };
@@ -427,7 +431,9 @@ impl<'a> At<'a> {
         let own = |bound: Bound<&i64>| bound.cloned();
         let mut arena = Arena::default();
         let span = arena.encode(&values.into_iter().collect::<Vec<T>>())?;
-        self.edit(Edit::Splice((own(range.start_bound()), own(range.end_bound())), arena.get(span)), |outcome| outcome.taken.map(Node::to_value).collect())
+        self.edit(Edit::Splice((own(range.start_bound()), own(range.end_bound())), arena.get(span)), |outcome| {
+            outcome.taken.map(Node::to_value).collect()
+        })
     }
 
     /// Changes what stands there by a closure, which runs exactly once, under the store's lock.

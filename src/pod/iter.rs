@@ -33,7 +33,10 @@ pub struct Iter {
 
 #[derive(Debug)]
 enum Source {
-    Instant { instant: Instant, next: u64 },
+    Instant {
+        instant: Instant,
+        next: u64,
+    },
     /// What a thread that holds a guard sees, read at the call.
     Read(std::vec::IntoIter<(Key, Value)>),
     /// Why there is nothing to read: the first and only item.

@@ -95,7 +95,10 @@ impl Pod {
 
     #[cold]
     fn is_read_only(&self) -> Result<()> {
-        Err(Error::new(ErrorKind::ReadOnly, format!("{} was opened with read_only(true): open it without to change it", self.shared.directory.display())))
+        Err(Error::new(
+            ErrorKind::ReadOnly,
+            format!("{} was opened with read_only(true): open it without to change it", self.shared.directory.display()),
+        ))
     }
 
     /// The store's directory, links resolved.

@@ -238,6 +238,12 @@ impl Options {
     }
 
     pub(crate) fn how(&self) -> How {
-        How { create: self.create, read_only: self.read_only, file_mode: self.file_mode, timeout: self.lock_timeout, any_file_system: self.any_file_system }
+        How {
+            create: self.create,
+            read_only: self.read_only,
+            file_mode: self.file_mode,
+            timeout: self.lock_timeout,
+            any_file_system: self.any_file_system,
+        }
     }
 }

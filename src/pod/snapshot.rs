@@ -230,7 +230,8 @@ impl<'a> KeyInPlace<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn to_key(self) -> Result<Key> {
-        Key::decode(self.0).map_err(|what| Error::new(ErrorKind::InvalidKey, format!("a stored key is malformed: {what}; verify() the store")))
+        Key::decode(self.0)
+            .map_err(|what| Error::new(ErrorKind::InvalidKey, format!("a stored key is malformed: {what}; verify() the store")))
     }
 }
 

@@ -86,11 +86,16 @@ impl Target<'_> {
 
     /// Reads, decides and writes as one step. `decide` appends a whole archive to its argument if it decides to set.
     #[inline]
-    pub(crate) fn change<R>(&self, key: &Hashed, decide: impl FnOnce(Option<Archive<'_>>, &mut Vec<u8>) -> Result<Decision<R>>) -> Result<R> {
+    pub(crate) fn change<R>(
+        &self,
+        key: &Hashed,
+        decide: impl FnOnce(Option<Archive<'_>>, &mut Vec<u8>) -> Result<Decision<R>>,
+    ) -> Result<R> {
         match self {
             Target::Pod(pod) => {
                 pod.require_writable()?;
-                pod.shared.change_one(pod.options.lock_timeout, key.hash, &key.key, |record, out| decide(record.as_ref().map(Archive::of), out))
+                pod.shared
+                    .change_one(pod.options.lock_timeout, key.hash, &key.key, |record, out| decide(record.as_ref().map(Archive::of), out))
             }
             Target::InHand(transaction, _) => {
                 let mut arena = Arena::default();
@@ -148,7 +153,8 @@ impl Pod {
     #[cold]
     fn guarded(&self) -> Result<Target<'_>> {
         let id = Arc::as_ptr(&self.shared) as usize;
-        let guard = GUARDS.with_borrow(|guards| guards.iter().find(|(shared, _)| *shared == id).map(|(_, transaction)| Rc::clone(transaction)));
+        let guard =
+            GUARDS.with_borrow(|guards| guards.iter().find(|(shared, _)| *shared == id).map(|(_, transaction)| Rc::clone(transaction)));
         match guard {
             Some(transaction) if transaction.try_borrow_mut().is_ok() => Ok(Target::InHand(transaction, self.shared.header.seed)),
             _ => {

@@ -193,7 +193,8 @@ struct Drained {
 impl Drained {
     fn new<K: AsKey, V: Serialize>(entries: impl IntoIterator<Item = (K, V)>, seed: u64) -> Result<Drained> {
         let mut arena = Arena::default();
-        let entries = entries.into_iter().map(|(key, value)| Ok((Hashed::new(&key, seed)?, arena.encode(&value)?))).collect::<Result<Vec<_>>>()?;
+        let entries =
+            entries.into_iter().map(|(key, value)| Ok((Hashed::new(&key, seed)?, arena.encode(&value)?))).collect::<Result<Vec<_>>>()?;
         Ok(Drained { arena, entries })
     }
 
@@ -204,7 +205,9 @@ impl Drained {
 
 fn apply(in_hand: &InHand, drained: &Drained, only_absent: bool) -> Result<usize> {
     let mut transaction = in_hand.borrow_mut();
-    let Some(transaction) = transaction.as_mut() else { return Err(Error::new(ErrorKind::Closed, "the transaction has ended; begin a new one")) };
+    let Some(transaction) = transaction.as_mut() else {
+        return Err(Error::new(ErrorKind::Closed, "the transaction has ended; begin a new one"));
+    };
     let mut count = 0;
     for (index, (key, _)) in drained.entries.iter().enumerate() {
         if !only_absent || transaction.get(key.hash, &key.key)?.is_none() {
@@ -390,4 +393,3 @@ impl Drop for Guard {
         }
     }
 }
-

@@ -59,7 +59,8 @@ impl CommitState {
             let sequence = self.commit.load(Ordering::Acquire);
             let slot = &self.slots[(sequence & 1) as usize];
             let before = slot.sequence.load(Ordering::Acquire);
-            let [length, next_ordinal, dirty, done, tried, aborted, chain] = std::array::from_fn(|field| slot.fields[field].load(Ordering::Relaxed));
+            let [length, next_ordinal, dirty, done, tried, aborted, chain] =
+                std::array::from_fn(|field| slot.fields[field].load(Ordering::Relaxed));
             fence(Ordering::Acquire);
             let after = slot.sequence.load(Ordering::Relaxed);
             if before == sequence && after == sequence {
@@ -78,7 +79,8 @@ impl CommitState {
         // A reader of the transaction before the last may still look at this slot: tell it before changing the fields.
         slot.sequence.store(0, Ordering::Relaxed);
         fence(Ordering::Release);
-        let fields = [counters.length, counters.next_ordinal, counters.dirty, counters.done, counters.tried, counters.aborted, counters.chain];
+        let fields =
+            [counters.length, counters.next_ordinal, counters.dirty, counters.done, counters.tried, counters.aborted, counters.chain];
         for (word, value) in slot.fields.iter().zip(fields) {
             word.store(value, Ordering::Relaxed);
         }

@@ -90,7 +90,10 @@ impl Shared {
     /// The footer at a sealed position.
     pub(crate) fn footer(&self, at: Position) -> Result<Footer> {
         let ready = self.control.ready.log.load(Ordering::Relaxed);
-        self.heap.sealed(at, FOOTER_BYTES as u64, ready).and_then(Footer::decode).ok_or_else(|| self.damaged(at, "no transaction ends where one was sealed"))
+        self.heap
+            .sealed(at, FOOTER_BYTES as u64, ready)
+            .and_then(Footer::decode)
+            .ok_or_else(|| self.damaged(at, "no transaction ends where one was sealed"))
     }
 
     /// Finds what each record replaces and gives out ordinals. Changes only the batch.
@@ -176,8 +179,12 @@ impl Shared {
             Some(first) if first.from == tail.cursor.at => first.from,
             _ => tail.cursor.at,
         };
-        let mut footer =
-            Footer { start, records: u32::try_from(batch.records.len()).expect("reserve bounds it"), segment_end: placement.end.segment_end, counters };
+        let mut footer = Footer {
+            start,
+            records: u32::try_from(batch.records.len()).expect("reserve bounds it"),
+            segment_end: placement.end.segment_end,
+            counters,
+        };
         let bytes = footer.encode(chain);
         self.heap.write(placement.footer_at, &bytes);
         footer
@@ -232,6 +239,9 @@ impl Shared {
 
     #[cold]
     pub(crate) fn index_full(&self) -> Error {
-        Error::new(ErrorKind::Full, format!("{}: the index holds as many keys as it can; remove some or split the store", self.directory.display()))
+        Error::new(
+            ErrorKind::Full,
+            format!("{}: the index holds as many keys as it can; remove some or split the store", self.directory.display()),
+        )
     }
 }

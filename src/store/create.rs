@@ -20,13 +20,22 @@ pub(crate) fn locate(path: &Path, how: &How) -> Result<PathBuf> {
     }
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return Err(Error::new(ErrorKind::Io, format!("open {}: it is a file, and a store is a directory; name another path", path.display()))),
+        Ok(_) => {
+            return Err(Error::new(
+                ErrorKind::Io,
+                format!("open {}: it is a file, and a store is a directory; name another path", path.display()),
+            ));
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound && how.create && !how.read_only => {
             let made = file::create_directories(path, how.file_mode);
             made.map_err(|error| cannot("create", path, error))?;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(Error::caused(ErrorKind::Io, format!("open {}: no such directory; open it with create(true) and without read_only to make it", path.display()), error));
+            return Err(Error::caused(
+                ErrorKind::Io,
+                format!("open {}: no such directory; open it with create(true) and without read_only to make it", path.display()),
+                error,
+            ));
         }
         Err(error) => return Err(cannot("open", path, error)),
     }
@@ -53,7 +62,10 @@ fn require_store_or_empty(path: &Path, how: &How) -> Result<()> {
     if how.create && !how.read_only {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Io, format!("open {}: it holds no store; open it with create(true) and without read_only to make one", path.display())))
+    Err(Error::new(
+        ErrorKind::Io,
+        format!("open {}: it holds no store; open it with create(true) and without read_only to make one", path.display()),
+    ))
 }
 
 pub(crate) fn shared_directory(live: &Path, file_mode: u32) -> Result<()> {

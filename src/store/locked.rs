@@ -63,7 +63,10 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         if self.generation == fork::generation() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Closed, "this transaction or guard was begun before the fork and belongs to the parent process; begin one of your own"))
+        Err(Error::new(
+            ErrorKind::Closed,
+            "this transaction or guard was begun before the fork and belongs to the parent process; begin one of your own",
+        ))
     }
 }
 
@@ -106,7 +109,10 @@ impl Shared {
         }
         Err(Error::new(
             ErrorKind::Reentrant,
-            format!("{}: a call on the store from inside a closure that changes the same store; use the closure's argument instead", self.directory.display()),
+            format!(
+                "{}: a call on the store from inside a closure that changes the same store; use the closure's argument instead",
+                self.directory.display()
+            ),
         ))
     }
 
@@ -165,7 +171,11 @@ impl Shared {
 
     #[cold]
     fn mutex_failed(&self, error: std::io::Error) -> Error {
-        Error::caused(ErrorKind::Io, format!("{}: the store's mutex failed; close the store in all processes and open it again", self.directory.display()), error)
+        Error::caused(
+            ErrorKind::Io,
+            format!("{}: the store's mutex failed; close the store in all processes and open it again", self.directory.display()),
+            error,
+        )
     }
 
     #[cold]
@@ -180,7 +190,9 @@ impl Shared {
 
     #[cold]
     fn is_damaged(&self) -> Error {
-        self.integrity(self.control.log.sealed.get() * 8, "a process died and its last transaction contradicts itself; close the store in all processes and open it again to rebuild it")
+        self.integrity(
+            self.control.log.sealed.get() * 8,
+            "a process died and its last transaction contradicts itself; close the store in all processes and open it again to rebuild it",
+        )
     }
 }
-

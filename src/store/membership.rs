@@ -165,8 +165,17 @@ impl Membership {
         let Some(identity) = self.identity_in(control, slot) else {
             return Owner { pid: 0, started: None, program: "unknown".to_owned() };
         };
-        let bytes: Vec<u8> = control.processes[slot as usize].program.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()).take_while(|byte| *byte != 0).collect();
-        Owner { pid: identity.pid, started: process::started_at(identity.started_ticks), program: String::from_utf8_lossy(&bytes).into_owned() }
+        let bytes: Vec<u8> = control.processes[slot as usize]
+            .program
+            .iter()
+            .flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes())
+            .take_while(|byte| *byte != 0)
+            .collect();
+        Owner {
+            pid: identity.pid,
+            started: process::started_at(identity.started_ticks),
+            program: String::from_utf8_lossy(&bytes).into_owned(),
+        }
     }
 
     /// Pins a transaction: what it could read stays.
@@ -200,7 +209,8 @@ impl Membership {
         let members = self.members.lock();
         let own = members.pins.keys().next().copied();
         let Some(locks) = &members.locks else { return Ok(own) };
-        let others = super::reserve::first_pin(locks).map_err(|error| Error::io("look for snapshots in", &live.join(super::open::LOCKS), error))?;
+        let others =
+            super::reserve::first_pin(locks).map_err(|error| Error::io("look for snapshots in", &live.join(super::open::LOCKS), error))?;
         Ok(own.into_iter().chain(others).min())
     }
 
@@ -267,11 +277,16 @@ impl Opening {
 
     /// Whether nobody else has the store open; from then on nobody can open it either.
     pub(crate) fn try_alone(&mut self) -> Result<bool> {
-        self.alone = locks::try_exclusive(self.file(), ATTACHED, 1).map_err(|error| Error::caused(ErrorKind::Io, "lock the store for preparation", error))?;
+        self.alone = locks::try_exclusive(self.file(), ATTACHED, 1)
+            .map_err(|error| Error::caused(ErrorKind::Io, "lock the store for preparation", error))?;
         if self.alone {
             // For the message of whoever waits too long.
             let this = process::current();
-            let _ = file::write_at(self.file(), format!("{:<63}\n", format!("{} {} {}", this.pid, this.started_ticks, process::program_name())).as_bytes(), 0);
+            let _ = file::write_at(
+                self.file(),
+                format!("{:<63}\n", format!("{} {} {}", this.pid, this.started_ticks, process::program_name())).as_bytes(),
+                0,
+            );
         }
         Ok(self.alone)
     }
@@ -284,8 +299,13 @@ impl Opening {
 
     /// Is attached from now on, with others.
     pub(crate) fn attach(&mut self) -> Result<()> {
-        let attached = locks::try_shared(self.file(), ATTACHED, 1).map_err(|error| Error::caused(ErrorKind::Io, "attach to the store", error))?;
-        if attached { Ok(()) } else { Err(Error::new(ErrorKind::Io, "attach to the store: somebody holds it exclusively without the opening lock")) }
+        let attached =
+            locks::try_shared(self.file(), ATTACHED, 1).map_err(|error| Error::caused(ErrorKind::Io, "attach to the store", error))?;
+        if attached {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::Io, "attach to the store: somebody holds it exclusively without the opening lock"))
+        }
     }
 
     fn finish(mut self) -> File {
@@ -313,7 +333,10 @@ fn opening_timeout(path: &Path, locks: &File, timeout: Duration) -> Error {
     let pid = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
     let started = words.next().and_then(|word| word.parse().ok()).and_then(process::started_at);
     let owner = Owner { pid, started, program: words.next().unwrap_or("unknown").to_owned() };
-    let message = format!("{}: somebody has been opening or closing the store for more than {timeout:?}; the last to prepare it was {owner}: continue or end it", path.display());
+    let message = format!(
+        "{}: somebody has been opening or closing the store for more than {timeout:?}; the last to prepare it was {owner}: continue or end it",
+        path.display()
+    );
     Error::new(ErrorKind::LockTimeout { owner, since: timeout }, message)
 }
 
@@ -380,7 +403,16 @@ impl Drop for Shared {
 pub(crate) fn lasting_words(control: &Control) -> Vec<&Word> {
     let counters = control.commit.words();
     let (log, table, ready) = (&control.log, &control.table, &control.ready);
-    let mut words = vec![&log.sealed, &log.settings, &table.current, &table.next, &table.migrated, &table.zeroed, &table.occupied, &table.next_occupied];
+    let mut words = vec![
+        &log.sealed,
+        &log.settings,
+        &table.current,
+        &table.next,
+        &table.migrated,
+        &table.zeroed,
+        &table.occupied,
+        &table.next_occupied,
+    ];
     words.extend([&table.drop_floor, &ready.log, &ready.index, &ready.order]);
     words.extend(counters);
     words

@@ -184,7 +184,9 @@ impl Shared {
     /// Whether index and control were written in this boot, by this libc, pid namespace and layout, for this very log.
     pub(crate) fn is_ours(&self) -> bool {
         let stamps = &self.control.stamps;
-        let (Ok(boot), Ok(namespace), Ok(log)) = (process::boot_id(), process::pid_namespace(), file::stamp(&self.files.log)) else { return false };
+        let (Ok(boot), Ok(namespace), Ok(log)) = (process::boot_id(), process::pid_namespace(), file::stamp(&self.files.log)) else {
+            return false;
+        };
         stamps.magic.get() == MAGIC
             && stamps.layout.get() == LAYOUT
             && [stamps.boot[0].get(), stamps.boot[1].get()] == boot
@@ -245,12 +247,18 @@ impl Shared {
                 ),
             ));
         }
-        if stamps.state.get() == READY { Ok(()) } else { Err(self.integrity(0, "the processes that have it open found it damaged; close it in all of them and open it again")) }
+        if stamps.state.get() == READY {
+            Ok(())
+        } else {
+            Err(self.integrity(0, "the processes that have it open found it damaged; close it in all of them and open it again"))
+        }
     }
 
     /// Fails where another store, or none, stands at the path by now.
     pub(crate) fn require_in_place(&self) -> Result<()> {
-        let (Ok(ours), Ok(theirs)) = (file::stamp(&self.files.log), file::stamp_at(&self.log_path())) else { return Err(removed(&self.directory)) };
+        let (Ok(ours), Ok(theirs)) = (file::stamp(&self.files.log), file::stamp_at(&self.log_path())) else {
+            return Err(removed(&self.directory));
+        };
         if (ours.device, ours.inode) == (theirs.device, theirs.inode) && ours.links > 0 { Ok(()) } else { Err(removed(&self.directory)) }
     }
 }
@@ -265,7 +273,8 @@ pub(crate) fn removed(directory: &Path) -> Error {
 #[cold]
 pub(crate) fn cannot(doing: &str, path: &Path, error: std::io::Error) -> Error {
     if error.kind() == std::io::ErrorKind::PermissionDenied {
-        let message = format!("{doing} {}: no permission; the store belongs to another user, or was made with another file_mode", path.display());
+        let message =
+            format!("{doing} {}: no permission; the store belongs to another user, or was made with another file_mode", path.display());
         return Error::caused(ErrorKind::Io, message, error);
     }
     Error::io(doing, path, error)
@@ -275,7 +284,10 @@ pub(crate) fn cannot(doing: &str, path: &Path, error: std::io::Error) -> Error {
 fn other_layout(directory: &Path) -> Error {
     Error::new(
         ErrorKind::VersionMismatch,
-        format!("{} is in use by processes with another version of tastypod; close it there first, or use the same version", directory.display()),
+        format!(
+            "{} is in use by processes with another version of tastypod; close it there first, or use the same version",
+            directory.display()
+        ),
     )
 }
 
@@ -285,7 +297,11 @@ fn not_a_log(path: &PathBuf, reason: NotALog) -> Error {
         NotALog::Damaged(what, offset) => integrity(path.clone(), offset, what),
         NotALog::Version(version) => Error::new(
             ErrorKind::VersionMismatch,
-            format!("{} has format version {version}, this tastypod reads version {}; open it with the version that wrote it", path.display(), crate::log::header::FORMAT),
+            format!(
+                "{} has format version {version}, this tastypod reads version {}; open it with the version that wrote it",
+                path.display(),
+                crate::log::header::FORMAT
+            ),
         ),
     }
 }

@@ -24,7 +24,9 @@ impl Shared {
         let size = file::stamp(&self.files.log).map_err(|error| Error::io("look at", &self.log_path(), error))?.size;
         let readable = size.min(self.heap.map().capacity()) / 8 * 8;
         if readable < size / 8 * 8 {
-            return Err(self.integrity(readable, "the log is longer than this process can map; raise the limit of its address space (ulimit -v)"));
+            return Err(
+                self.integrity(readable, "the log is longer than this process can map; raise the limit of its address space (ulimit -v)")
+            );
         }
         // Where this boot's processes had sealed: kept until the rebuild succeeded, also over a kill.
         let sealed = if self.is_ours() { self.control.log.sealed.get() } else { 0 };
@@ -97,7 +99,15 @@ impl Shared {
         ready.index.set(0);
         ready.order.set(0);
         ready.log_claim.set(0);
-        for word in [&table.next, &table.migrated, &table.zeroed, &table.occupied, &table.next_occupied, &table.drop_floor, &self.control.log.settings] {
+        for word in [
+            &table.next,
+            &table.migrated,
+            &table.zeroed,
+            &table.occupied,
+            &table.next_occupied,
+            &table.drop_floor,
+            &self.control.log.settings,
+        ] {
             word.set(0);
         }
         let place = Descriptor::first(SLOTS_LOG2_MIN);
@@ -129,8 +139,11 @@ impl Shared {
     /// Whether some transaction was once finished in these bytes.
     fn has_footer_like(&self, offset: u64, bytes: &[u8]) -> bool {
         (0..bytes.len().saturating_sub(crate::log::footer::FOOTER_BYTES)).step_by(8).any(|at| {
-            crate::log::footer::Footer::decode(&bytes[at..])
-                .is_some_and(|footer| footer.counters.sequence > 0 && footer.start.bytes() <= offset + at as u64 && footer.counters.length <= footer.counters.next_ordinal)
+            crate::log::footer::Footer::decode(&bytes[at..]).is_some_and(|footer| {
+                footer.counters.sequence > 0
+                    && footer.start.bytes() <= offset + at as u64
+                    && footer.counters.length <= footer.counters.next_ordinal
+            })
         })
     }
 

@@ -32,7 +32,8 @@ impl Shared {
             return Err(self.damaged(at, "the sealed transaction is not the one after the committed"));
         }
         let ready = self.control.ready.log.load(Ordering::Acquire);
-        let records = scan::records_of(&self.heap, ready, &footer).ok_or_else(|| self.damaged(footer.start, "a sealed transaction cannot be walked"))?;
+        let records = scan::records_of(&self.heap, ready, &footer)
+            .ok_or_else(|| self.damaged(footer.start, "a sealed transaction cannot be walked"))?;
         for (position, record) in records {
             self.publish(position, record.kind(), record.hash(), record.ordinal(), record.key(), None)?;
         }

@@ -116,7 +116,10 @@ impl Shared {
             return Ok(());
         }
         if records > RECORDS_MAX {
-            return Err(Error::new(ErrorKind::Full, format!("{}: one transaction may change {RECORDS_MAX} keys; use several", self.directory.display())));
+            return Err(Error::new(
+                ErrorKind::Full,
+                format!("{}: one transaction may change {RECORDS_MAX} keys; use several", self.directory.display()),
+            ));
         }
         if !has_room {
             // What is being filled may be large enough.

@@ -35,7 +35,14 @@ pub(crate) const DEFAULT_FILE_SIZE: u64 = 4096;
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { kind: StoreKind::Pod, file_size: DEFAULT_FILE_SIZE, gzipped: false, max_tries: 0, lease_nanoseconds: None, backoff: None }
+        Settings {
+            kind: StoreKind::Pod,
+            file_size: DEFAULT_FILE_SIZE,
+            gzipped: false,
+            max_tries: 0,
+            lease_nanoseconds: None,
+            backoff: None,
+        }
     }
 }
 
@@ -92,7 +99,12 @@ impl Shared {
         let text = |settings: &Settings| serde_json::to_string(settings).unwrap_or_default();
         Err(Error::new(
             ErrorKind::Conflict,
-            format!("{}: the store has the options {}, this opener asks for {}; leave options unset to adopt what is stored", self.directory.display(), text(&settings), text(&merged)),
+            format!(
+                "{}: the store has the options {}, this opener asks for {}; leave options unset to adopt what is stored",
+                self.directory.display(),
+                text(&settings),
+                text(&merged)
+            ),
         ))
     }
 }

@@ -69,7 +69,8 @@ impl Shared {
     /// The record at a position that the index or another record names.
     #[inline(always)]
     pub(crate) fn record(&self, position: Position) -> Result<Record<'_>> {
-        Record::at(&self.heap, position, self.control.ready.log.load(Ordering::Relaxed)).ok_or_else(|| self.damaged(position, "no record where the index says"))
+        Record::at(&self.heap, position, self.control.ready.log.load(Ordering::Relaxed))
+            .ok_or_else(|| self.damaged(position, "no record where the index says"))
     }
 
     #[cold]
@@ -98,7 +99,11 @@ impl Shared {
     #[cold]
     fn unusable_index(&self) -> Error {
         Error::new(
-            ErrorKind::Integrity { path: self.live().join(super::open::INDEX), line: 0, what: "its table lies outside of the file".to_owned() },
+            ErrorKind::Integrity {
+                path: self.live().join(super::open::INDEX),
+                line: 0,
+                what: "its table lies outside of the file".to_owned(),
+            },
             format!(
                 "{}: the index's table lies outside of what this process can map; raise the limit of its address space (ulimit -v), or close all processes and open again to rebuild it",
                 self.directory.display()
@@ -116,14 +121,20 @@ impl Shared {
         if self.mode == Mode::Writer {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::ReadOnly, format!("{} was opened with read_only(true): open it without to change it", self.directory.display())))
+        Err(Error::new(
+            ErrorKind::ReadOnly,
+            format!("{} was opened with read_only(true): open it without to change it", self.directory.display()),
+        ))
     }
 }
 
 /// An integrity error of a binary file.
 #[cold]
 pub(crate) fn integrity(path: PathBuf, offset: u64, what: &str) -> Error {
-    let message = format!("{} is damaged at byte {offset}: {what}; nothing was changed; restore the file from a copy, or move it away to start afresh", path.display());
+    let message = format!(
+        "{} is damaged at byte {offset}: {what}; nothing was changed; restore the file from a copy, or move it away to start afresh",
+        path.display()
+    );
     Error::new(ErrorKind::Integrity { path, line: offset, what: what.to_owned() }, message)
 }
 

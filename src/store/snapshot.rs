@@ -37,7 +37,10 @@ impl Instant {
         if self.generation == fork::generation() {
             return Ok(&self.shared);
         }
-        Err(Error::new(ErrorKind::Closed, "this snapshot was taken before the fork and belongs to the parent process; take one of your own"))
+        Err(Error::new(
+            ErrorKind::Closed,
+            "this snapshot was taken before the fork and belongs to the parent process; take one of your own",
+        ))
     }
 
     pub(crate) fn counters(&self) -> &Counters {

@@ -157,13 +157,15 @@ impl<S: Deref<Target = Shared>> Transaction<S> {
     /// How many keys there are, the transaction's own writes included.
     pub(crate) fn length(&self) -> Result<u64> {
         let before = self.shared().tail()?.counters.length;
-        let changed = self.buffers.pending.iter().map(|pending| i64::from(pending.value.is_some()) - i64::from(pending.existed)).sum::<i64>();
+        let changed =
+            self.buffers.pending.iter().map(|pending| i64::from(pending.value.is_some()) - i64::from(pending.existed)).sum::<i64>();
         Ok(before.wrapping_add_signed(changed))
     }
 
     /// The keys that the transaction has set anew, in order, with their values: they come behind all stored ones.
     pub(crate) fn added(&self) -> Vec<(&[u8], Archive<'_>)> {
-        let mut added: Vec<&Pending> = self.buffers.pending.iter().filter(|pending| pending.value.is_some() && (!pending.existed || pending.afresh)).collect();
+        let mut added: Vec<&Pending> =
+            self.buffers.pending.iter().filter(|pending| pending.value.is_some() && (!pending.existed || pending.afresh)).collect();
         added.sort_by_key(|pending| pending.turn);
         added.iter().filter_map(|pending| Some((&self.bytes[pending.key.clone()], self.values.get(pending.value.clone()?)))).collect()
     }
@@ -221,7 +223,13 @@ impl<S: Deref<Target = Shared>> Locked<S> {
 impl Shared {
     /// Commits one record that was prepared outside of the mutex.
     #[inline]
-    pub(crate) fn commit_one<E: From<crate::Error>>(&self, timeout: Duration, hash: u64, key: &[u8], write_value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<u64, E> {
+    pub(crate) fn commit_one<E: From<crate::Error>>(
+        &self,
+        timeout: Duration,
+        hash: u64,
+        key: &[u8],
+        write_value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<u64, E> {
         let mut buffers = Buffers::take();
         buffers.batch.push(Kind::Set, hash, key, false, write_value)?;
         self.warm(hash, key);

@@ -9,7 +9,13 @@ use std::io;
 use super::crash;
 
 fn range(kind: i32, start: u64, length: u64) -> libc::flock {
-    libc::flock { l_type: kind as libc::c_short, l_whence: libc::SEEK_SET as libc::c_short, l_start: start as libc::off_t, l_len: length as libc::off_t, l_pid: 0 }
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: start as libc::off_t,
+        l_len: length as libc::off_t,
+        l_pid: 0,
+    }
 }
 
 fn set(file: &File, kind: i32, start: u64, length: u64) -> io::Result<bool> {

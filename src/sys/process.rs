@@ -39,7 +39,9 @@ fn status(pid: u32) -> Option<Status> {
 /// a process that exists counts as alive.
 pub(crate) fn is_dead(process: Identity) -> bool {
     match status(process.pid) {
-        Some(status) => matches!(status.state, b'Z' | b'X' | b'x') || (process.started_ticks != 0 && status.started_ticks != process.started_ticks),
+        Some(status) => {
+            matches!(status.state, b'Z' | b'X' | b'x') || (process.started_ticks != 0 && status.started_ticks != process.started_ticks)
+        }
         None => {
             let Ok(pid) = i32::try_from(process.pid) else { return true };
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH)
@@ -50,7 +52,8 @@ pub(crate) fn is_dead(process: Identity) -> bool {
 /// The name of a program for messages: of this process.
 pub(crate) fn program_name() -> String {
     let name = std::env::current_exe().ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
-    name.or_else(|| fs::read_to_string("/proc/self/comm").ok().map(|name| name.trim_end().to_owned())).unwrap_or_else(|| "unknown".to_owned())
+    name.or_else(|| fs::read_to_string("/proc/self/comm").ok().map(|name| name.trim_end().to_owned()))
+        .unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// When a process that started so many ticks after boot was started.
@@ -67,7 +70,9 @@ pub(crate) fn started_at(started_ticks: u64) -> Option<SystemTime> {
 pub(crate) fn boot_id() -> io::Result<[u64; 2]> {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    let parse = |part: Option<&str>| part.and_then(|part| u64::from_str_radix(part, 16).ok()).ok_or_else(|| io::Error::other("boot_id has another form"));
+    let parse = |part: Option<&str>| {
+        part.and_then(|part| u64::from_str_radix(part, 16).ok()).ok_or_else(|| io::Error::other("boot_id has another form"))
+    };
     Ok([parse(digits.get(..16))?, parse(digits.get(16..32))?])
 }
 

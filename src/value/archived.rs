@@ -163,7 +163,9 @@ pub(super) fn short_word(text: &[u8]) -> u64 {
     }
     match text {
         [] => padding,
-        [first, .., last] => padding | u64::from(*first) | u64::from(text[length / 2]) << (length / 2 * 8) | u64::from(*last) << ((length - 1) * 8),
+        [first, .., last] => {
+            padding | u64::from(*first) | u64::from(text[length / 2]) << (length / 2 * 8) | u64::from(*last) << ((length - 1) * 8)
+        }
         [only] => padding | u64::from(*only),
     }
 }

@@ -1,7 +1,9 @@
 //! Serde's way out of an archive: a `Deserializer` over a node, with the rules of `serde_json`, that lends text in place.
 
 use serde::de::value::BorrowedStrDeserializer;
-use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+};
 use serde::forward_to_deserialize_any;
 
 use super::archived::{ArchivedEntry, ArchivedNode};
@@ -210,9 +212,7 @@ impl<'a> Deserializer<'a> for Node<'a> {
         match self.shape() {
             Shape::Text(name) => visitor.visit_enum(Variant { name, data: None }),
             Shape::Object([entry]) => visitor.visit_enum(Variant { name: entry.key.as_str(), data: Some(Node(&entry.value)) }),
-            Shape::Object(entries) => {
-                Err(Fault::invalid(format!("an object of {} entries; a variant of an enum has one", entries.len())))
-            }
+            Shape::Object(entries) => Err(Fault::invalid(format!("an object of {} entries; a variant of an enum has one", entries.len()))),
             _ => Err(Fault::mismatch("a string or an object of one entry", self.kind_name())),
         }
         .map_err(|fault| fault.wanted("a string or an object of one entry"))

@@ -276,7 +276,12 @@ impl<'a> Place<'a, '_> {
 
     /// Writes the whole value, calling `body` for what stands at the end of the path. In an object its key is written as well
     /// if `with_key`.
-    fn rebuild(&self, writer: &mut Writer<'_>, with_key: bool, body: impl FnOnce(&mut Writer<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+    fn rebuild(
+        &self,
+        writer: &mut Writer<'_>,
+        with_key: bool,
+        body: impl FnOnce(&mut Writer<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let mut begun = smallvec::SmallVec::<[_; 8]>::new();
         for (depth, (container, index)) in self.containers.iter().enumerate() {
             begun.push(writer.begin()?);

@@ -24,7 +24,10 @@ pub(crate) enum Step {
 /// and `~0` for `~`.
 pub(crate) fn parse_pointer(pointer: &str) -> Result<Vec<Step>> {
     let malformed = |what: &str| {
-        Error::new(ErrorKind::InvalidValue, format!("{pointer:?} is not a JSON pointer: {what}; write \"\" for the whole value or \"/a/0\""))
+        Error::new(
+            ErrorKind::InvalidValue,
+            format!("{pointer:?} is not a JSON pointer: {what}; write \"\" for the whole value or \"/a/0\""),
+        )
     };
     if pointer.is_empty() {
         return Ok(Vec::new());

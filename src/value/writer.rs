@@ -209,7 +209,11 @@ impl Writer<'_> {
 
     #[inline]
     fn room_for(&self, bytes: usize) -> Result<(), Fault> {
-        if bytes > VALUE_BYTES_MAX - NODE_BYTES || self.position() > VALUE_BYTES_MAX - NODE_BYTES - bytes { Err(too_large()) } else { Ok(()) }
+        if bytes > VALUE_BYTES_MAX - NODE_BYTES || self.position() > VALUE_BYTES_MAX - NODE_BYTES - bytes {
+            Err(too_large())
+        } else {
+            Ok(())
+        }
     }
 
     #[inline]

@@ -291,7 +291,9 @@ fn digits_that_no_type_holds_survive_edits_around_them() {
 fn sums_are_exact_or_refused() {
     let sum = |text: &str, number: Number| {
         let archive = Encoded::from_json(text).unwrap();
-        apply(Some(archive.archive()), &[], Edit::Add(number), &mut Vec::new()).map(|outcome| outcome.sum.unwrap()).map_err(|error| error.kind())
+        apply(Some(archive.archive()), &[], Edit::Add(number), &mut Vec::new())
+            .map(|outcome| outcome.sum.unwrap())
+            .map_err(|error| error.kind())
     };
     assert_eq!(sum("9223372036854775807", Number::Int(1)), Ok(Number::Uint(1 << 63)));
     assert_eq!(sum("18446744073709551615", Number::Int(-1)), Ok(Number::Uint(u64::MAX - 1)));
@@ -334,7 +336,10 @@ fn absent_parts_are_created_only_at_the_end_of_a_path() {
     assert_eq!(edit("/c/d", Model::Set(Value::Null)).unwrap_err(), ErrorKind::KeyNotFound);
     assert_eq!(edit("/b/0", Model::Set(Value::Null)).unwrap_err(), ErrorKind::KeyNotFound);
     assert_eq!(edit("/a/n", Model::Update(Value::Null)).unwrap_err(), ErrorKind::KeyNotFound);
-    assert_eq!(edit("/b/x", Model::Set(Value::Null)).unwrap_err(), ErrorKind::TypeMismatch { path: "/b".into(), expected: "an object", found: "an array" });
+    assert_eq!(
+        edit("/b/x", Model::Set(Value::Null)).unwrap_err(),
+        ErrorKind::TypeMismatch { path: "/b".into(), expected: "an object", found: "an array" }
+    );
     assert_eq!(edit("/a/x", Model::Remove).unwrap(), None);
     assert_eq!(edited(None, &[], &Model::Add(2)).unwrap().unwrap(), "2");
     assert_eq!(edited(None, &[], &Model::Push(Value::from("a long enough text"))).unwrap().unwrap(), r#"["a long enough text"]"#);

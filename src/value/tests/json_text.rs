@@ -127,7 +127,16 @@ fn numbers_that_a_type_holds_are_stored_as_such() {
     ] {
         assert_eq!(through(text), written);
     }
-    for (bad, hint) in [("01", "number"), ("1.", "number"), (".5", "value"), ("+1", "value"), ("1e", "number"), ("NaN", "NaN"), ("-Infinity", "number"), ("0x1", "after")] {
+    for (bad, hint) in [
+        ("01", "number"),
+        ("1.", "number"),
+        (".5", "value"),
+        ("+1", "value"),
+        ("1e", "number"),
+        ("NaN", "NaN"),
+        ("-Infinity", "number"),
+        ("0x1", "after"),
+    ] {
         let error = Encoded::from_json(bad).err().unwrap();
         assert!(error.to_string().contains(hint), "{bad}: {error}");
     }
@@ -137,7 +146,10 @@ fn numbers_that_a_type_holds_are_stored_as_such() {
 fn of_a_key_that_comes_twice_the_last_value_counts_at_the_first_place() {
     for (text, expected) in [
         (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2}"#),
-        (r#"{"a":"a long text, the first","b":["another long text"],"a":["a long text, the last",{}],"c":"one more long text"}"#, r#"{"a":["a long text, the last",{}],"b":["another long text"],"c":"one more long text"}"#),
+        (
+            r#"{"a":"a long text, the first","b":["another long text"],"a":["a long text, the last",{}],"c":"one more long text"}"#,
+            r#"{"a":["a long text, the last",{}],"b":["another long text"],"c":"one more long text"}"#,
+        ),
         (r#"{"a long enough key":1,"a long enough kez":2,"a long enough key":3}"#, r#"{"a long enough key":3,"a long enough kez":2}"#),
         (r#"[{"":[],"":[[]],"":[[],[]]},"a long text after it"]"#, r#"[{"":[[],[]]},"a long text after it"]"#),
     ] {

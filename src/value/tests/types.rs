@@ -160,7 +160,9 @@ fn numbers_are_read_without_loss_or_not_at_all() {
     for rounded in ["9007199254740993", "18446744073709551615", "1e400", "0.1000000000000000055511151231257827"] {
         assert_eq!(read::<f64>(rounded).unwrap_err().kind(), ErrorKind::InvalidValue, "{rounded}");
     }
-    for (value, text) in [(i128::MIN, "-170141183460469231731687303715884105728"), (-1, "-1"), (i128::from(u64::MAX), "18446744073709551615")] {
+    for (value, text) in
+        [(i128::MIN, "-170141183460469231731687303715884105728"), (-1, "-1"), (i128::from(u64::MAX), "18446744073709551615")]
+    {
         assert_eq!(json(encoded(&value).archive().node()), text);
     }
     assert_eq!(encoded(&0.1_f32).archive().node().read::<f32>().unwrap(), 0.1_f32);
@@ -274,6 +276,7 @@ fn equality_tells_numbers_apart_and_not_the_order_of_keys() {
     assert!(!equal("1", "1.0") && !equal("1", "\"1\"") && !equal("null", "false"));
     assert!(equal(r#"{"a":1,"b":[2]}"#, r#"{"b":[2],"a":1}"#));
     assert!(!equal(r#"{"a":1,"b":2}"#, r#"{"a":1,"c":2}"#) && !equal(r#"{"a":1}"#, r#"{"a":1,"b":2}"#));
-    let many = |order: &mut dyn Iterator<Item = u32>| format!("{{{}}}", order.map(|i| format!("\"{i}\":{i}")).collect::<Vec<_>>().join(","));
+    let many =
+        |order: &mut dyn Iterator<Item = u32>| format!("{{{}}}", order.map(|i| format!("\"{i}\":{i}")).collect::<Vec<_>>().join(","));
     assert!(equal(&many(&mut (0..100)), &many(&mut (0..100).rev())));
 }
