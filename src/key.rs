@@ -170,7 +170,7 @@ impl fmt::Display for Key {
 
 /// The durable form of a key; on the stack unless it is long.
 #[doc(hidden)]
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct KeyBuf {
     bytes: SmallVec<[u8; 128]>,
 }
@@ -220,6 +220,12 @@ impl KeyBuf {
         self.bytes[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
         Ok(())
     }
+}
+
+/// The text of an encoded key that is a string.
+pub(crate) fn text_of(bytes: &[u8]) -> Option<&str> {
+    let (tag, text) = bytes.split_first()?;
+    if *tag == STRING { std::str::from_utf8(text).ok() } else { None }
 }
 
 /// Encodes an argument that serves as a key, without allocating unless it is long.

@@ -183,7 +183,7 @@ pub(super) fn find_entry(entries: &[ArchivedEntry], key: &str) -> Option<usize> 
 }
 
 /// The bytes of one whole archive that may be walked without checks. The root node stands at their end.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Archive<'a> {
     bytes: &'a [u8],
 }

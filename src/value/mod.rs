@@ -36,13 +36,15 @@
 #[allow(unsafe_code)]
 mod archived;
 mod deserialize;
-pub(crate) mod edit;
+mod edit;
 mod fault;
 mod json;
 mod node;
 mod number;
-pub(crate) mod path;
+mod path;
 mod serialize;
+#[allow(unsafe_code)]
+mod stored;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -50,8 +52,11 @@ mod writer;
 use serde::Serialize;
 
 pub(crate) use archived::{Archive, Encoded, validate};
+pub(crate) use edit::{Edit, Number, Outcome, apply};
 pub(crate) use json::write_string;
-pub(crate) use node::{Node, Nodes};
+pub(crate) use node::Node;
+pub(crate) use path::{Step, parse_pointer, pointer_of, resolve};
+pub(crate) use stored::{Arena, Span};
 
 use crate::error::Result;
 
