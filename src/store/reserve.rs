@@ -20,6 +20,8 @@ use std::fs::File;
 /// Bytes allocated at once: as much as the file has, within these.
 const CHUNK_BYTES_MIN: u64 = 64 * 1024;
 const CHUNK_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// More than this is left to page faults, one huge page each: bringing it in at once would keep others waiting.
+const POPULATED_BYTES_MAX: u64 = 2 * CHUNK_BYTES_MAX;
 /// Records of one transaction.
 const RECORDS_MAX: usize = 1 << 28;
 
@@ -49,7 +51,9 @@ impl Growing<'_> {
                 ),
             ));
         }
-        let wanted = needed.max(ready + ahead).next_multiple_of(4096).min(self.map.capacity());
+        let wanted = needed.max(ready + ahead);
+        // Whole huge pages, once the file is large enough to have one.
+        let wanted = wanted.next_multiple_of(if wanted > CHUNK_BYTES_MAX / 2 { CHUNK_BYTES_MAX } else { 4096 }).min(self.map.capacity());
         let path = shared.live().join(self.name);
         let end = match file::allocate(self.file, ready, wanted - ready) {
             Ok(()) => wanted,
@@ -61,7 +65,9 @@ impl Growing<'_> {
             }
             Err(error) => return Err(Error::io("allocate space in", &path, error)),
         };
-        self.map.populate(ready, (end - ready).min(CHUNK_BYTES_MAX));
+        if end - ready <= POPULATED_BYTES_MAX {
+            self.map.populate(ready / CHUNK_BYTES_MAX * CHUNK_BYTES_MAX, end - ready / CHUNK_BYTES_MAX * CHUNK_BYTES_MAX);
+        }
         self.ready.raise_to(end);
         Ok(())
     }
