@@ -109,10 +109,6 @@ impl Descriptor {
         self.first_page * PAGE_WORDS
     }
 
-    pub(crate) fn first_byte(self) -> u64 {
-        self.first_word() * 8
-    }
-
     /// Bytes that the index file needs for it.
     #[inline(always)]
     pub(crate) fn end_byte(self) -> u64 {

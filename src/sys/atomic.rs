@@ -14,7 +14,7 @@ use super::crash;
 pub(crate) struct Word(AtomicU64);
 
 impl Word {
-    #[cfg(any(test, loom))]
+    #[cfg(loom)]
     pub(crate) fn new(value: u64) -> Word {
         Word(AtomicU64::new(value))
     }
@@ -47,13 +47,6 @@ impl Word {
     pub(crate) fn raise_to(&self, value: u64) {
         self.0.fetch_max(value, Ordering::AcqRel);
         crash::point("word raised");
-    }
-
-    #[inline]
-    pub(crate) fn add(&self, value: u64) -> u64 {
-        let before = self.0.fetch_add(value, Ordering::AcqRel);
-        crash::point("word added");
-        before
     }
 
     #[inline]

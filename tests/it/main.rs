@@ -3,6 +3,7 @@
 mod support;
 
 mod pod;
+mod tidy;
 
 /// The entry of processes that tests start: see `support::Child`.
 #[test]
