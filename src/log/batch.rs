@@ -2,9 +2,10 @@
 
 use super::footer::FOOTER_BYTES;
 use super::header::SEGMENT_HEADER_BYTES;
-use super::record::{self, FRAME_BYTES, Kind};
+use super::record::{self, FRAME_BYTES, Kind, Record};
 use crate::limits::SEGMENT_BYTES;
 use crate::segment::heap::Position;
+use hashbrown::HashTable;
 
 /// One record of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -18,8 +19,12 @@ pub(crate) struct Pending {
     // What follows is found out under the mutex.
     pub(crate) ordinal: u64,
     pub(crate) previous: Position,
-    /// The slot of the current table to start looking at.
+    /// The key's slot of the current table, or the one that was free for it.
     pub(crate) slot: u64,
+    /// Whether the slot is the key's already.
+    pub(crate) has_slot: bool,
+    /// It turned out that the record is not to be written.
+    pub(crate) is_left_out: bool,
     pub(crate) at: Position,
 }
 
@@ -61,9 +66,38 @@ impl Batch {
             ordinal: 0,
             previous: Position::NONE,
             slot: 0,
+            has_slot: false,
+            is_left_out: false,
             at: Position::NONE,
         });
         Ok(())
+    }
+
+    /// Leaves one record of each key: the last, in the place of the first; or only the first.
+    pub(crate) fn keep_one_of_each_key(&mut self, first: bool) {
+        let mut seen: HashTable<usize> = HashTable::with_capacity(self.records.len());
+        let mut doubles = 0;
+        for index in 0..self.records.len() {
+            let hash = self.records[index].hash;
+            let key = |index: usize| Record::of(self.record(index)).map_or(&[][..], |record| record.key());
+            let earlier = seen.find(hash, |other| self.records[*other].hash == hash && key(*other) == key(index)).copied();
+            match earlier {
+                None => {
+                    seen.insert_unique(hash, index, |other| self.records[*other].hash);
+                }
+                Some(other) => {
+                    doubles += 1;
+                    if !first {
+                        let later = self.records[index];
+                        (self.records[other].offset, self.records[other].length) = (later.offset, later.length);
+                    }
+                    self.records[index].is_left_out = true;
+                }
+            }
+        }
+        if doubles > 0 {
+            self.records.retain(|pending| !pending.is_left_out);
+        }
     }
 
     pub(crate) fn record(&self, index: usize) -> &[u8] {

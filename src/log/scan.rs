@@ -64,7 +64,7 @@ impl<'a> Scan<'a> {
             match kind {
                 Kind::Jump => {
                     let target = record::jump_target(head);
-                    if target.bytes() % SEGMENT_BYTES != 0 || target.bytes() <= at.bytes() {
+                    if !target.bytes().is_multiple_of(SEGMENT_BYTES) || target.bytes() <= at.bytes() {
                         return fail("a jump leads to no segment behind it");
                     }
                     let Some(header) = self

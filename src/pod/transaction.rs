@@ -2,6 +2,8 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
+use crate::log::batch::Batch;
+use crate::log::record::Kind;
 use crate::pod::Pod;
 use crate::pod::target::{Hashed, InHand, Target, join_guard, leave_guard};
 use crate::store::transaction::Transaction;
@@ -329,8 +331,16 @@ impl Pod {
 
     fn extend_with<K: AsKey, V: Serialize>(&self, entries: impl IntoIterator<Item = (K, V)>, only_absent: bool) -> Result<usize> {
         self.require_writable()?;
-        let drained = Drained::new(entries, self.shared.header.seed)?;
-        self.transaction(|txn| apply(&txn.in_hand, &drained, only_absent))
+        let seed = self.shared.header.seed;
+        if let Target::InHand(in_hand, _) = self.target()? {
+            return apply(&in_hand, &Drained::new(entries, seed)?, only_absent);
+        }
+        let mut batch = Batch::default();
+        for (key, value) in entries {
+            let key = Hashed::new(&key, seed)?;
+            batch.push(Kind::Set, key.hash, &key.key, false, |out| crate::value::encode(&value, out))?;
+        }
+        self.shared.commit_many(self.options.lock_timeout, &mut batch, only_absent)
     }
 
     /// Removes every key, as one transaction.

@@ -75,7 +75,10 @@ impl Heap {
     /// Asks for the first cache lines of a record ahead of its use.
     #[inline(always)]
     pub(crate) fn prefetch(&self, position: Position) {
-        prefetch_address(self.map.address().wrapping_add(position.bytes() as usize));
+        let address = self.map.address().wrapping_add(position.bytes() as usize);
+        prefetch_address(address);
+        prefetch_address(address.wrapping_add(64));
+        prefetch_address(address.wrapping_add(128));
     }
 }
 

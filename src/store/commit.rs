@@ -52,7 +52,14 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         for index in 0..batch.records.len() {
             let pending = batch.records[index];
             let key = record::Record::of(batch.record(index)).map_or(&[][..], |record| record.key());
-            inserted += u64::from(shared.publish(pending.at, pending.kind, pending.hash, pending.ordinal, key, Some(pending.slot))?);
+            inserted += u64::from(shared.publish(
+                pending.at,
+                pending.kind,
+                pending.hash,
+                pending.ordinal,
+                key,
+                Some((pending.slot, pending.has_slot)),
+            )?);
         }
         shared.control.commit.publish(&footer.counters);
         shared.growth().step(SLOTS_PER_INSERT * (inserted + 1), shared)?;
@@ -122,6 +129,7 @@ impl Shared {
                     Found::Limit => return Err(self.index_full()),
                 };
                 pending.slot = slot;
+                pending.has_slot = matches!(found, Found::At { .. });
                 match pending.kind {
                     Kind::Set if present && !pending.afresh => pending.ordinal = self.record(pending.previous)?.ordinal(),
                     Kind::Set => {
@@ -192,7 +200,7 @@ impl Shared {
 
     /// Makes a sealed record the newest of its key. May be repeated. True if the key had no slot before.
     #[inline]
-    pub(crate) fn publish(&self, at: Position, kind: Kind, hash: u64, ordinal: u64, key: &[u8], slot: Option<u64>) -> Result<bool> {
+    pub(crate) fn publish(&self, at: Position, kind: Kind, hash: u64, ordinal: u64, key: &[u8], hint: Option<(u64, bool)>) -> Result<bool> {
         if kind == Kind::Settings {
             self.control.log.settings.set(at.0);
             return Ok(false);
@@ -204,10 +212,10 @@ impl Shared {
             Ok::<bool, Error>(candidate.hash() == hash && candidate.key() == key)
         };
         let (_, table) = self.table()?;
-        let found = match slot {
+        let found = match hint {
             // Slots are never given up: what was found under the same hold of the mutex is still so, or newly taken.
-            Some(slot) if table.entry(slot).0 != 0 && is_key(table.entry(slot).position())? => Found::At { slot, entry },
-            Some(slot) if table.entry(slot).0 == 0 => Found::Vacant { slot },
+            Some((slot, true)) => Found::At { slot, entry },
+            Some((slot, false)) if table.entry(slot).0 == 0 => Found::Vacant { slot },
             _ => table.find(hash, table.place.words(), is_key)?,
         };
         let state = &self.control.table;

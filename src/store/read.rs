@@ -87,6 +87,8 @@ impl Shared {
             let (word, table) = self.table()?;
             let mut hit = None;
             let found = table.find(hash, table.place.words(), |position| {
+                // Header, key and value span several cache lines: one wait for all.
+                self.heap.prefetch(position);
                 let record = self.record(position)?;
                 let is_key = record.hash() == hash && record.key() == key;
                 if is_key {

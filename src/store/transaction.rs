@@ -240,6 +240,26 @@ impl Shared {
         Ok(sequence)
     }
 
+    /// Commits many records that were prepared outside of the mutex, as one transaction; returns how many keys were set.
+    /// With `only_absent` those that are there are left out, under the mutex.
+    pub(crate) fn commit_many(&self, timeout: Duration, batch: &mut Batch, only_absent: bool) -> Result<usize> {
+        batch.keep_one_of_each_key(only_absent);
+        let locked = Locked::new(self, timeout)?;
+        if only_absent {
+            for index in 0..batch.records.len() {
+                let record = Record::of(batch.record(index)).expect("the batch was built by record::append");
+                let is_there = self.get(record.hash(), record.key())?.is_some();
+                batch.records[index].is_left_out = is_there;
+            }
+            batch.records.retain(|pending| !pending.is_left_out);
+        }
+        if !batch.is_empty() {
+            let sequence = locked.commit(batch)?;
+            locked.finish(sequence);
+        }
+        Ok(batch.records.len())
+    }
+
     /// Reads a key under the mutex and commits what `decide` makes of it: an archived value appended to its argument, a
     /// removal, or nothing.
     #[inline]

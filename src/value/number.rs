@@ -71,8 +71,9 @@ pub(super) fn exact_float(text: &str) -> Option<f64> {
     if wanted.length <= 15 && wanted.exponent.unsigned_abs() < 300 {
         return Some(value);
     }
+    // The form that the value would be written in again: where two decimals are equally short and near, it is one of them.
     let mut shortest = ShortText::default();
-    write!(shortest, "{value:e}").ok()?;
+    write!(shortest, "{}", serde_json::Number::from_f64(value)?).ok()?;
     (Decimal::of(shortest.as_str()) == wanted).then_some(value)
 }
 
