@@ -67,11 +67,17 @@ impl<W: Words> Growth<'_, W> {
         (self.state.occupied.get() + more) * 4 <= place.slots() * 3
     }
 
-    /// Where the next table for `live` keys would lie.
-    pub(crate) fn plan(&self, current: Descriptor, live: u64) -> Option<Descriptor> {
-        // At least four slots a key: filled to a quarter, it is not due again soon.
-        let wanted = (live.max(1) * 4).next_power_of_two().trailing_zeros().max(SLOTS_LOG2_MIN);
+    /// Where the next table for `kept` entries would lie.
+    pub(crate) fn plan(&self, current: Descriptor, kept: u64) -> Option<Descriptor> {
+        // At least four slots an entry: filled to a quarter, it is not due again soon. And at least a quarter of the
+        // current size: until all slots are copied, a sixteenth of them may come in new keys, which is a quarter again.
+        let wanted = (kept.max(1) * 4).next_power_of_two().trailing_zeros().max(SLOTS_LOG2_MIN).max(current.slots_log2 - 2);
         (wanted <= SLOTS_LOG2_MAX).then(|| current.successor(wanted))
+    }
+
+    /// Whether a batch of `inserts` is too large to be taken into a next table that is still being filled.
+    pub(crate) fn must_finish_before(&self, inserts: u64) -> bool {
+        self.next().is_some_and(|next| inserts > next.place.slots() / 16)
     }
 
     /// Starts to fill the next table. `floor`: no reader needs a key that was removed at or before this version.

@@ -42,7 +42,8 @@ impl<S: Deref<Target = Shared>> Locked<S> {
             Ok(None) => shared.wait_for_mutex(timeout)?,
             Err(error) => return Err(shared.mutex_failed(error)),
         };
-        HELD.with_borrow_mut(|held| held.push((std::ptr::from_ref(&*shared) as usize, fork::generation())));
+        // A thread that exits may have lost the list already: then only the mutex itself tells re-entry.
+        let _ = HELD.try_with(|held| held.borrow_mut().push((std::ptr::from_ref(&*shared) as usize, fork::generation())));
         let locked = Locked { shared, generation: fork::generation(), released: Cell::new(false), _not_send: PhantomData };
         locked.shared.note_holder();
         if acquired == Acquired::OwnerDied {
@@ -104,16 +105,13 @@ impl Shared {
     /// Fails inside a closure that runs under this store's mutex: waiting for it would never end.
     #[inline]
     pub(crate) fn require_not_held(&self) -> Result<()> {
-        if !self.is_held_here() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Reentrant,
-            format!(
-                "{}: a call on the store from inside a closure that changes the same store; use the closure's argument instead",
-                self.directory.display()
-            ),
-        ))
+        if self.is_held_here() { Err(self.is_reentrant()) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn is_reentrant(&self) -> Error {
+        let message = "a call on the store from inside a closure that changes the same store; use the closure's argument instead";
+        Error::new(ErrorKind::Reentrant, format!("{}: {message}", self.directory.display()))
     }
 
     fn note_holder(&self) {
@@ -171,6 +169,9 @@ impl Shared {
 
     #[cold]
     fn mutex_failed(&self, error: std::io::Error) -> Error {
+        if error.raw_os_error() == Some(libc::EDEADLK) {
+            return self.is_reentrant();
+        }
         Error::caused(
             ErrorKind::Io,
             format!("{}: the store's mutex failed; close the store in all processes and open it again", self.directory.display()),

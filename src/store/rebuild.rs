@@ -53,6 +53,7 @@ impl Shared {
             }
             self.growth().step(crate::index::grow::SLOTS_PER_INSERT * (inserts + 1), self)?;
             last = (transaction.footer_at, transaction.footer.counters);
+            self.control.commit.publish(&last.1);
         };
         if last.0.0 < sealed {
             return Err(self.damaged(end.at, end.why));
@@ -110,6 +111,8 @@ impl Shared {
         ] {
             word.set(0);
         }
+        // The commit word too: floors are taken from it while tables grow.
+        self.control.commit.publish(&Counters::default());
         let place = Descriptor::first(SLOTS_LOG2_MIN);
         self.allocate_index(place)?;
         let first = Table { words: &self.index, place };

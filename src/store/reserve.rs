@@ -118,7 +118,7 @@ impl Shared {
         let growth = self.growth();
         let (_, table) = self.table()?;
         let has_room = growth.has_room(table.place, inserts);
-        if has_room && (growth.next().is_some() || !growth.is_due(table.place)) {
+        if has_room && !growth.must_finish_before(inserts) && (growth.next().is_some() || !growth.is_due(table.place)) {
             return Ok(());
         }
         if records > RECORDS_MAX {
@@ -127,8 +127,7 @@ impl Shared {
                 format!("{}: one transaction may change {RECORDS_MAX} keys; use several", self.directory.display()),
             ));
         }
-        if !has_room {
-            // What is being filled may be large enough.
+        if !has_room || growth.must_finish_before(inserts) {
             growth.step(u64::MAX / 2, self)?;
         }
         let (_, table) = self.table()?;
@@ -158,9 +157,12 @@ impl Shared {
     fn begin_table(&self, live: u64) -> Result<()> {
         let (_, table) = self.table()?;
         let growth = self.growth();
-        let next = growth.plan(table.place, live).ok_or_else(|| self.index_full())?;
+        let floor = self.floor()?;
+        // Marks of removed keys that a snapshot may still need are kept; they are not counted apart.
+        let kept = if floor < self.control.commit.newest() { live.max(self.control.table.occupied.get()) } else { live };
+        let next = growth.plan(table.place, kept).ok_or_else(|| self.index_full())?;
         self.allocate_index(next)?;
-        growth.begin(next, self.floor()?);
+        growth.begin(next, floor);
         Ok(())
     }
 
@@ -195,5 +197,14 @@ impl Shared {
 
 /// The range of the locks file in which snapshots pin their commit.
 pub(crate) fn first_pin(file: &File) -> std::io::Result<Option<u64>> {
-    Ok(locks::first_holder(file, super::membership::PIN_BASE, u64::MAX / 4)?.map(|at| at - super::membership::PIN_BASE))
+    let base = super::membership::PIN_BASE;
+    let (mut oldest, mut length) = (None, u64::MAX / 4);
+    // The kernel names some holder in the range, not the lowest: look below it until nobody is there.
+    while length > 0
+        && let Some(at) = locks::first_holder(file, base, length)?
+    {
+        let pin = at.saturating_sub(base);
+        (oldest, length) = (Some(pin), pin);
+    }
+    Ok(oldest)
 }

@@ -28,7 +28,8 @@ struct Buffers {
 
 impl Buffers {
     fn take() -> Buffers {
-        SPARE.take().unwrap_or_default()
+        // A thread that exits may have lost them already.
+        SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default()
     }
 
     fn give_back(mut self) {

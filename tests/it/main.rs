@@ -2,11 +2,12 @@
 
 mod support;
 
+mod growth;
 mod pod;
 mod tidy;
 
 /// The entry of processes that tests start: see `support::Child`.
 #[test]
 fn child_entry() {
-    support::run_child(&[pod::CHILDREN]);
+    support::run_child(&[growth::CHILDREN, pod::CHILDREN]);
 }
