@@ -82,7 +82,7 @@ impl<W: Words> Growth<'_, W> {
 
     /// Starts to fill the next table. `floor`: no reader needs a key that was removed at or before this version.
     pub(crate) fn begin(&self, next: Descriptor, floor: u64) {
-        self.state.drop_floor.set(floor);
+        self.state.floor.set(floor);
         self.state.migrated.set(0);
         self.state.zeroed.set(0);
         self.state.next_occupied.set(0);
@@ -100,7 +100,7 @@ impl<W: Words> Growth<'_, W> {
                 records.prefetch(entry.position());
             }
         }
-        let floor = self.state.drop_floor.get();
+        let floor = self.state.floor.get();
         for slot in first..end {
             let entry = current.entry(slot);
             if entry.0 == 0 {

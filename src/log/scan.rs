@@ -147,12 +147,18 @@ impl<'a> Scan<'a> {
 /// for the bytes, so only the bounds are checked.
 pub(crate) fn records_of<'a>(heap: &'a Heap, ready: u64, footer: &Footer) -> Option<Vec<(Position, Record<'a>)>> {
     let mut at = footer.start;
-    let mut records = Vec::with_capacity(footer.records as usize);
+    let mut records = Vec::with_capacity((footer.records as usize).min(1 << 16));
     while records.len() < footer.records as usize {
         let head = heap.sealed(at, FRAME_BYTES as u64, ready)?;
         let (size, kind) = record::frame(head)?;
         match kind {
-            Kind::Jump => at = record::jump_target(head).plus(SEGMENT_HEADER_BYTES as u64),
+            Kind::Jump => {
+                let target = record::jump_target(head);
+                if target <= at || target.bytes() >= ready {
+                    return None;
+                }
+                at = target.plus(SEGMENT_HEADER_BYTES as u64);
+            }
             Kind::Footer => return None,
             Kind::Set | Kind::Remove | Kind::Settings => {
                 records.push((at, Record::of(heap.sealed(at, size, ready)?)?));

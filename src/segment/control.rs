@@ -84,8 +84,11 @@ pub(crate) struct Table {
     pub(crate) occupied: Word,
     /// The same of the next table.
     pub(crate) next_occupied: Word,
-    /// Removed keys whose removal is not newer than this may be dropped from the next table.
-    pub(crate) drop_floor: Word,
+    /// Removed keys whose removal is not newer than this are dropped from the next table that is being filled.
+    pub(crate) floor: Word,
+    /// Removals not newer than this may have been dropped, or be about to. Only ever raised: a snapshot that is older
+    /// than it when it looks was taken too late.
+    pub(crate) dropped: Word,
 }
 
 /// Bytes of the files that have disk blocks. Only ever raised, by anybody who allocated.
@@ -139,12 +142,32 @@ const _: () = assert!(size_of::<Lock>() == 128);
 const _: () = assert!(size_of::<Process>() == 64);
 const _: () = assert!(CONTROL_BYTES == 4096 + 4096 * 64);
 
+/// The control pages that this process has mapped: device, inode, whether it may write, and where.
+static MAPPED: crate::sys::fork_lock::ForkLock<Vec<(u64, u64, bool, &'static Control)>> = crate::sys::fork_lock::ForkLock::new(Vec::new());
+
 /// Maps the control file, whose length the caller has checked, until the process exits: the kernel may at any time
-/// follow a thread's list of robust mutexes into it.
+/// follow a thread's list of robust mutexes into it. A file is mapped once.
 pub(crate) fn map(file: &std::fs::File, writable: bool) -> std::io::Result<&'static Control> {
+    let stamp = crate::sys::file::stamp(file)?;
+    let mut mapped = MAPPED.lock();
+    let known = mapped.iter().find(|entry| (entry.0, entry.1, entry.2) == (stamp.device, stamp.inode, writable));
+    if let Some((.., control)) = known {
+        return Ok(control);
+    }
     let map = Box::leak(Box::new(crate::sys::map::FileMap::new(file, CONTROL_BYTES, CONTROL_BYTES, writable)?));
     // SAFETY: the mapping is as long as the structure, starts at a page, and is never unmapped. Every field is an atomic
     // or the mutex, for all of which any bytes are a valid value and which other processes access in the same way. Of a
     // read-only mapping nothing is ever stored to: `store::Shared::writable` stands before every writer.
-    Ok(unsafe { &*map.address().cast::<Control>() })
+    let control = unsafe { &*map.address().cast::<Control>() };
+    mapped.push((stamp.device, stamp.inode, writable, control));
+    Ok(control)
+}
+
+/// For the hooks around a fork: a child must find the list whole.
+pub(crate) fn hold_for_fork() {
+    MAPPED.hold_for_fork();
+}
+
+pub(crate) fn end_of_fork() {
+    drop(MAPPED.end_of_fork());
 }

@@ -27,6 +27,9 @@ pub(crate) struct Counters {
     pub(crate) chain: u64,
 }
 
+/// In place of a slot's sequence while its fields change; no transaction has this number.
+const BEING_FILLED: u64 = u64::MAX;
+
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 struct Slot {
@@ -77,7 +80,7 @@ impl CommitState {
     pub(crate) fn publish(&self, counters: &Counters) {
         let slot = &self.slots[(counters.sequence & 1) as usize];
         // A reader of the transaction before the last may still look at this slot: tell it before changing the fields.
-        slot.sequence.store(0, Ordering::Relaxed);
+        slot.sequence.store(BEING_FILLED, Ordering::Relaxed);
         fence(Ordering::Release);
         let fields =
             [counters.length, counters.next_ordinal, counters.dirty, counters.done, counters.tried, counters.aborted, counters.chain];

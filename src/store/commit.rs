@@ -12,6 +12,7 @@ use crate::log::batch::{Batch, Cursor, Entered};
 use crate::log::footer::{FOOTER_BYTES, Footer};
 use crate::log::header::{LOG_HEADER_BYTES, SegmentHeader};
 use crate::log::record::{self, Kind};
+use crate::segment::control::DAMAGED;
 use crate::segment::counters::Counters;
 use crate::segment::heap::Position;
 use crate::store::locked::Locked;
@@ -48,21 +49,12 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         let counters = shared.resolve(&tail, batch)?;
         let footer = shared.copy(&tail, counters, &placement, batch);
         shared.control.log.sealed.store(placement.footer_at.0, Ordering::Release);
-        let mut inserted = 0;
-        for index in 0..batch.records.len() {
-            let pending = batch.records[index];
-            let key = record::Record::of(batch.record(index)).map_or(&[][..], |record| record.key());
-            inserted += u64::from(shared.publish(
-                pending.at,
-                pending.kind,
-                pending.hash,
-                pending.ordinal,
-                key,
-                Some((pending.slot, pending.has_slot)),
-            )?);
-        }
+        let inserted = shared.publish_batch(batch).inspect_err(|_| shared.control.stamps.state.set(DAMAGED))?;
         shared.control.commit.publish(&footer.counters);
-        shared.growth().step(SLOTS_PER_INSERT * (inserted + 1), shared)?;
+        // The transaction is committed, whatever becomes of the next table.
+        if shared.growth().step(SLOTS_PER_INSERT * (inserted + 1), shared).is_err() {
+            shared.control.stamps.state.set(DAMAGED);
+        }
         Ok(footer.counters.sequence)
     }
 }
@@ -143,7 +135,10 @@ impl Shared {
                     _ => {
                         debug_assert!(present, "only present keys are removed");
                         pending.ordinal = self.record(pending.previous)?.ordinal();
-                        counters.length -= 1;
+                        counters.length = counters
+                            .length
+                            .checked_sub(1)
+                            .ok_or_else(|| self.damaged(pending.previous, "fewer keys are counted than are there"))?;
                     }
                 }
             }
@@ -196,6 +191,24 @@ impl Shared {
         let bytes = footer.encode(chain);
         self.heap.write(placement.footer_at, &bytes);
         footer
+    }
+
+    /// Publishes a sealed batch; returns how many keys got a slot.
+    #[inline]
+    fn publish_batch(&self, batch: &Batch) -> Result<u64> {
+        let mut inserted = 0;
+        for (index, pending) in batch.records.iter().enumerate() {
+            let key = record::Record::of(batch.record(index)).map_or(&[][..], |record| record.key());
+            inserted += u64::from(self.publish(
+                pending.at,
+                pending.kind,
+                pending.hash,
+                pending.ordinal,
+                key,
+                Some((pending.slot, pending.has_slot)),
+            )?);
+        }
+        Ok(inserted)
     }
 
     /// Makes a sealed record the newest of its key. May be repeated. True if the key had no slot before.

@@ -75,7 +75,7 @@ pub(crate) fn shared_directory(live: &Path, file_mode: u32) -> Result<()> {
 /// Makes the log, whole or not at all: it appears under its name when its head is written. The caller is alone.
 pub(crate) fn log_if_absent(live: &Path, file_mode: u32) -> Result<()> {
     let path = live.join(LOG);
-    if path.exists() {
+    if path.try_exists().map_err(|error| cannot("look for", &path, error))? {
         return Ok(());
     }
     let temporary = live.join("tmp");

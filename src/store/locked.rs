@@ -46,8 +46,10 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         let _ = HELD.try_with(|held| held.borrow_mut().push((std::ptr::from_ref(&*shared) as usize, fork::generation())));
         let locked = Locked { shared, generation: fork::generation(), released: Cell::new(false), _not_send: PhantomData };
         locked.shared.note_holder();
-        if acquired == Acquired::OwnerDied {
-            locked.shared.repair_after_death()?;
+        // An owner may also have left between seal and commit without dying: by a panic, or because this process could not
+        // reach what another one wrote.
+        if acquired == Acquired::OwnerDied || locked.shared.is_unfinished() {
+            locked.shared.repair_before_use(acquired)?;
         }
         if locked.shared.control.stamps.state.load(Ordering::Relaxed) != READY {
             return Err(locked.shared.is_damaged());
@@ -180,12 +182,23 @@ impl Shared {
     }
 
     #[cold]
-    fn repair_after_death(&self) -> Result<()> {
-        let outcome = self.repair();
-        if outcome.is_err() {
-            self.control.stamps.state.set(DAMAGED);
+    fn repair_before_use(&self, acquired: Acquired) -> Result<()> {
+        /// Sees to it that a panic leaves the mutex usable, and the store refused until it is rebuilt.
+        struct Attempt<'a>(&'a Shared, Acquired, bool);
+        impl Drop for Attempt<'_> {
+            fn drop(&mut self) {
+                if !self.2 {
+                    self.0.control.stamps.state.set(DAMAGED);
+                }
+                if self.1 == Acquired::OwnerDied {
+                    self.0.control.lock.mutex.make_consistent();
+                }
+            }
         }
-        self.control.lock.mutex.make_consistent();
+        let mut attempt = Attempt(self, acquired, false);
+        let outcome = self.repair();
+        // What this process cannot map is no damage: the next owner may be able to.
+        attempt.2 = outcome.as_ref().is_ok_and(|()| true) || outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Full);
         outcome
     }
 

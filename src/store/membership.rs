@@ -8,7 +8,7 @@
 
 use crate::error::{Error, ErrorKind, Owner, Result};
 use crate::limits::PROCESSES_MAX;
-use crate::segment::control::Control;
+use crate::segment::control::{self, Control};
 use crate::store::shared::{Mode, Shared};
 use crate::sys::atomic::{Ordering, Word};
 use crate::sys::fork_lock::ForkLock;
@@ -16,6 +16,7 @@ use crate::sys::process::{self, Identity};
 use crate::sys::{file, fork, locks};
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
@@ -50,6 +51,16 @@ struct Registered {
     shared: Weak<Shared>,
     membership: Arc<Membership>,
 }
+
+/// Descriptors of locks files in the hands of openers and leavers.
+static LOCK_FILES: ForkLock<Vec<RawFd>> = ForkLock::new(Vec::new());
+
+fn forget_lock_file(locks: &File) {
+    LOCK_FILES.lock().retain(|descriptor| *descriptor != locks.as_raw_fd());
+}
+
+/// Children made by fork join one after the other.
+static JOINING: ForkLock<()> = ForkLock::new(());
 
 static REGISTRY: ForkLock<Vec<Registered>> = ForkLock::new(Vec::new());
 
@@ -92,11 +103,15 @@ fn before_fork() {
     for entry in registry.iter() {
         entry.membership.members.hold_for_fork();
     }
+    LOCK_FILES.hold_for_fork();
+    control::hold_for_fork();
     std::mem::forget(registry);
 }
 
 fn after_fork_in_parent() {
     let registry = REGISTRY.end_of_fork();
+    control::end_of_fork();
+    drop(LOCK_FILES.end_of_fork());
     for entry in registry.iter() {
         drop(entry.membership.members.end_of_fork());
     }
@@ -104,6 +119,12 @@ fn after_fork_in_parent() {
 
 fn after_fork_in_child() {
     let registry = REGISTRY.end_of_fork();
+    control::end_of_fork();
+    for descriptor in LOCK_FILES.end_of_fork().drain(..) {
+        // Whoever held it is a thread of the parent; nobody in the child will close it.
+        let _ = nix::unistd::close(descriptor);
+    }
+    JOINING.reset_in_child();
     for entry in registry.iter() {
         let mut members = entry.membership.members.end_of_fork();
         // The child's descriptors share the parent's locks: closing them here leaves the locks to the parent.
@@ -119,9 +140,9 @@ fn at_exit() {
     extern "C" fn leave_all() {
         let open: Vec<Arc<Shared>> = REGISTRY.lock().iter().filter_map(|entry| entry.shared.upgrade()).collect();
         for shared in &open {
-            shared.leave();
+            shared.close_at_exit();
         }
-        // Their destructors would find nothing left to do; the process ends here anyway.
+        // Other threads may go on until the very end: the store stays attached until the kernel takes the locks back.
         std::mem::forget(open);
     }
     static ONCE: std::sync::Once = std::sync::Once::new();
@@ -256,19 +277,36 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// Waits for the lock, then tries to be alone.
-    pub(crate) fn acquire(path: &Path, locks: File, timeout: Duration) -> Result<Opening> {
+    /// Opens the file and waits for the lock on it.
+    pub(crate) fn acquire(path: &Path, open: impl Fn() -> std::io::Result<File>, timeout: Duration) -> Result<Opening> {
         let failed = |error| Error::io("lock", path, error);
         let start = Instant::now();
         let mut pause = Duration::from_micros(50);
-        while !file::try_lock(&locks).map_err(failed)? {
-            if start.elapsed() >= timeout {
-                return Err(opening_timeout(path, &locks, timeout));
+        loop {
+            // Known to a fork from the first moment: a child must not keep a lock that its parent takes here.
+            let locks = open().map_err(|error| super::open::cannot("open", path, error))?;
+            LOCK_FILES.lock().push(locks.as_raw_fd());
+            let opening = Opening { locks: Some(locks), alone: false };
+            while !file::try_lock(opening.file()).map_err(failed)? {
+                if start.elapsed() >= timeout {
+                    return Err(opening_timeout(path, opening.file(), timeout));
+                }
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(5));
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(5));
+            // The directory may have been removed and made again meanwhile: then this is the lock of nothing.
+            let (ours, theirs) = (file::stamp(opening.file()).map_err(failed)?, file::stamp_at(path));
+            match theirs {
+                Ok(theirs) if (ours.device, ours.inode) == (theirs.device, theirs.inode) => return Ok(opening),
+                Ok(_) if start.elapsed() < timeout => {}
+                _ => {
+                    return Err(Error::new(
+                        ErrorKind::StoreRemoved,
+                        format!("{} was removed or replaced while the store was being opened; open it again", path.display()),
+                    ));
+                }
+            }
         }
-        Ok(Opening { locks: Some(locks), alone: false })
     }
 
     fn file(&self) -> &File {
@@ -311,6 +349,7 @@ impl Opening {
     fn finish(mut self) -> File {
         let locks = self.locks.take().expect("taken only here");
         file::unlock(&locks);
+        forget_lock_file(&locks);
         locks
     }
 }
@@ -321,6 +360,7 @@ impl Drop for Opening {
             // Closing releases everything too, but not while a child made by fork in this moment has a copy.
             let _ = locks::release(locks, ATTACHED, 1);
             file::unlock(locks);
+            forget_lock_file(locks);
         }
     }
 }
@@ -344,7 +384,6 @@ impl Shared {
     /// Joins in the name of a child made by fork.
     #[cold]
     pub(crate) fn join_after_fork(&self) -> Result<()> {
-        static JOINING: ForkLock<()> = ForkLock::new(());
         let _one_at_a_time = JOINING.lock();
         let generation = fork::generation();
         if self.generation.load(std::sync::atomic::Ordering::Acquire) == generation {
@@ -353,8 +392,8 @@ impl Shared {
         if self.mode != Mode::Private {
             let removed = |_| super::open::removed(&self.directory);
             let path = self.live().join(super::open::LOCKS);
-            let locks = file::open(&path, self.mode == Mode::Writer).map_err(removed)?;
-            let mut opening = Opening::acquire(&path, locks, Duration::from_secs(30))?;
+            file::stamp_at(&path).map_err(removed)?;
+            let mut opening = Opening::acquire(&path, || file::open(&path, self.mode == Mode::Writer), Duration::from_secs(30))?;
             self.require_in_place()?;
             if self.mode == Mode::Writer && opening.try_alone()? {
                 self.prepare_alone()?;
@@ -379,12 +418,37 @@ impl Shared {
                 entry.pid.set(0);
             }
             // Whoever opens or leaves at this moment makes us not the last.
-            if let Ok(mut opening) = Opening::acquire(&self.live().join(super::open::LOCKS), locks, Duration::from_millis(500))
+            // The lock of the open file that is attached: giving it up is part of the same step.
+            let path = self.live().join(super::open::LOCKS);
+            if let Ok(mut opening) = Opening::acquire(&path, || locks.try_clone(), Duration::from_millis(500))
                 && matches!(opening.try_alone(), Ok(true))
             {
                 self.close_in_order();
             }
         }
+        let _ = locks::release(&locks, ATTACHED, 1);
+    }
+}
+
+impl Shared {
+    /// At the exit of the process: if it is the last, notes that all is in order, but stays attached.
+    fn close_at_exit(&self) {
+        if self.mode != Mode::Writer || self.generation.load(std::sync::atomic::Ordering::Relaxed) != fork::generation() {
+            return;
+        }
+        let mut members = self.membership.members.lock();
+        let Some(locks) = members.locks.take() else { return };
+        let path = self.live().join(super::open::LOCKS);
+        if let Ok(mut opening) = Opening::acquire(&path, || locks.try_clone(), Duration::from_millis(500)) {
+            if matches!(opening.try_alone(), Ok(true)) {
+                self.close_in_order();
+            }
+            if opening.attach().is_ok() {
+                members.locks = Some(opening.finish());
+            }
+        }
+        // Kept open: only the kernel ends this process's part.
+        std::mem::forget(locks);
     }
 }
 
@@ -413,7 +477,7 @@ pub(crate) fn lasting_words(control: &Control) -> Vec<&Word> {
         &table.occupied,
         &table.next_occupied,
     ];
-    words.extend([&table.drop_floor, &ready.log, &ready.index, &ready.order]);
+    words.extend([&table.floor, &table.dropped, &ready.log, &ready.index, &ready.order]);
     words.extend(counters);
     words
 }

@@ -68,8 +68,7 @@ fn open_writer(directory: &Path, how: &How) -> Result<Shared> {
     let live = directory.join(LIVE);
     create::shared_directory(&live, how.file_mode)?;
     let path = live.join(LOCKS);
-    let locks = file::open_or_create(&path, how.file_mode).map_err(|error| cannot("open", &path, error))?;
-    let mut opening = Opening::acquire(&path, locks, how.timeout)?;
+    let mut opening = Opening::acquire(&path, || file::open_or_create(&path, how.file_mode), how.timeout)?;
     let alone = opening.try_alone()?;
     if alone {
         create::log_if_absent(&live, how.file_mode)?;
@@ -101,8 +100,10 @@ fn open_writer(directory: &Path, how: &How) -> Result<Shared> {
 fn open_reader(directory: &Path, how: &How) -> Result<Shared> {
     let live = directory.join(LIVE);
     let open = |name: &str| file::open(&live.join(name), false).map_err(|error| cannot("open", &live.join(name), error));
-    if let Ok(locks) = file::open(&live.join(LOCKS), false) {
-        let mut opening = Opening::acquire(&live.join(LOCKS), locks, how.timeout)?;
+    let path = live.join(LOCKS);
+    // Held until the log is read, where nobody has the store open: no writer can come meanwhile.
+    let mut opening = if path.exists() { Some(Opening::acquire(&path, || file::open(&path, false), how.timeout)?) } else { None };
+    if let Some(mut opening) = opening.take_if(|opening| opening.is_live().unwrap_or(true)) {
         if opening.is_live()? {
             let files = Files { log: open(LOG)?, index: open(INDEX)?, order: open(ORDER)? };
             let control_file = open(CONTROL)?;

@@ -27,12 +27,21 @@ impl Shared {
                     return Ok(None);
                 }
                 walked += 1;
-                if walked > VERSION_WALK_MAX {
+                if walked > VERSION_WALK_MAX && self.control.commit.newest() != commit {
                     break;
                 }
-                record = self.record(record.previous())?;
+                record = self.older(&record)?;
             }
         }
+    }
+
+    /// The record that a record replaces. It stands before it, so that every walk ends.
+    #[inline]
+    fn older<'a>(&'a self, record: &Record<'a>) -> Result<Record<'a>> {
+        if record.previous() >= self.heap.position_of(record.bytes()) {
+            return Err(self.damaged(record.previous(), "a record names one behind it as the one that it replaces"));
+        }
+        self.record(record.previous())
     }
 
     /// The value's record of a key, newest committed.
@@ -48,7 +57,7 @@ impl Shared {
             if record.previous() == Position::NONE {
                 return Ok(None);
             }
-            record = self.record(record.previous())?;
+            record = self.older(&record)?;
         }
         Ok(Some(record).filter(Record::is_set))
     }
@@ -59,11 +68,10 @@ impl Shared {
         let Some(position) = self.ordinal_head(ordinal) else { return Ok(None) };
         let mut record = self.record(position)?;
         while record.version() > commit {
-            let previous = record.previous();
-            if previous == Position::NONE {
+            if record.previous() == Position::NONE {
                 return Ok(None);
             }
-            record = self.record(previous)?;
+            record = self.older(&record)?;
             if record.ordinal() != ordinal {
                 // Before this ordinal was given out the key had another, or was removed.
                 return Ok(None);

@@ -7,9 +7,11 @@
 
 use crate::error::{Error, Result};
 use crate::index::table::{Descriptor, Entry, SLOTS_LOG2_MIN, Table};
+use crate::limits::ORDER_BYTES_MAX;
+use crate::log::footer::FOOTER_BYTES;
 use crate::log::header::LOG_HEADER_BYTES;
 use crate::log::record::Kind;
-use crate::log::scan::Scan;
+use crate::log::scan::{End, Scan};
 use crate::segment::control::{LAYOUT, MAGIC};
 use crate::segment::counters::Counters;
 use crate::segment::heap::Position;
@@ -29,7 +31,8 @@ impl Shared {
             );
         }
         // Where this boot's processes had sealed: kept until the rebuild succeeded, also over a kill.
-        let sealed = if self.is_ours() { self.control.log.sealed.get() } else { 0 };
+        let is_ours = self.is_ours();
+        let sealed = if is_ours { self.control.log.sealed.get() } else { 0 };
         self.control.stamps.state.set(0);
         self.stamp(sealed)?;
         self.reset(readable)?;
@@ -40,11 +43,18 @@ impl Shared {
                 Ok(transaction) => transaction,
                 Err(end) => break end,
             };
+            let counters = transaction.footer.counters;
+            if counters.next_ordinal > ORDER_BYTES_MAX / 8 || counters.length > counters.next_ordinal {
+                return Err(self.damaged(transaction.footer_at, "a transaction counts more keys than there can be"));
+            }
             let inserts = transaction.records.iter().filter(|(_, record)| record.kind() == Kind::Set).count() as u64;
             self.reserve_for_rebuild(&transaction.footer.counters, inserts)?;
             for (position, record) in &transaction.records {
                 if record.kind() != Kind::Remove {
                     value::validate(record.value()).map_err(|what| self.damaged(*position, &what))?;
+                }
+                if record.version() != counters.sequence || record.previous() >= *position {
+                    return Err(self.damaged(*position, "a record belongs to another transaction"));
                 }
                 if record.ordinal() >= transaction.footer.counters.next_ordinal && record.kind() != Kind::Settings {
                     return Err(self.damaged(*position, "a record's ordinal was never given out"));
@@ -54,6 +64,10 @@ impl Shared {
             self.growth().step(crate::index::grow::SLOTS_PER_INSERT * (inserts + 1), self)?;
             last = (transaction.footer_at, transaction.footer.counters);
             self.control.commit.publish(&last.1);
+            if is_ours && last.0.0 == sealed {
+                // What stands behind was never sealed: nobody has seen it, and nobody shall.
+                break End { at: transaction.footer_at.plus(FOOTER_BYTES as u64), why: "the last sealed transaction" };
+            }
         };
         if last.0.0 < sealed {
             return Err(self.damaged(end.at, end.why));
@@ -106,7 +120,8 @@ impl Shared {
             &table.zeroed,
             &table.occupied,
             &table.next_occupied,
-            &table.drop_floor,
+            &table.floor,
+            &table.dropped,
             &self.control.log.settings,
         ] {
             word.set(0);
@@ -134,14 +149,15 @@ impl Shared {
             if bytes.iter().any(|byte| *byte != 0) && self.has_footer_like(offset, &bytes) {
                 return Err(self.damaged(at, why));
             }
-            offset += bytes.len() as u64;
+            // The next piece overlaps, for what lies across.
+            offset += (bytes.len() as u64).saturating_sub(FOOTER_BYTES as u64).max(8) / 8 * 8;
         }
         Ok(())
     }
 
     /// Whether some transaction was once finished in these bytes.
     fn has_footer_like(&self, offset: u64, bytes: &[u8]) -> bool {
-        (0..bytes.len().saturating_sub(crate::log::footer::FOOTER_BYTES)).step_by(8).any(|at| {
+        (0..bytes.len().saturating_sub(FOOTER_BYTES - 1)).step_by(8).any(|at| {
             crate::log::footer::Footer::decode(&bytes[at..]).is_some_and(|footer| {
                 footer.counters.sequence > 0
                     && footer.start.bytes() <= offset + at as u64

@@ -9,13 +9,38 @@
 //! Publishing again is harmless: a slot that names the record already is set to the same. A repair that is killed leaves
 //! the same states, so the next owner starts over.
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::footer::FOOTER_BYTES;
+use crate::log::record::FRAME_BYTES;
 use crate::log::scan;
 use crate::segment::heap::Position;
 use crate::store::shared::Shared;
 use crate::sys::atomic::Ordering;
 
 impl Shared {
+    /// Whether a sealed transaction is not yet committed.
+    #[inline]
+    pub(crate) fn is_unfinished(&self) -> bool {
+        let at = Position(self.control.log.sealed.get());
+        at != Position::NONE && self.footer(at).map_or(true, |footer| footer.counters.sequence != self.control.commit.newest())
+    }
+
+    /// Fails where another process made the files longer than this one can map.
+    pub(crate) fn require_reach(&self) -> Result<()> {
+        let (ready, words) =
+            (&self.control.ready, [&self.index, &self.order].map(|words| crate::segment::words::MappedWords::map(words).capacity()));
+        if ready.log.get() <= self.heap.map().capacity() && ready.index.get() <= words[0] && ready.order.get() <= words[1] {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Full,
+            format!(
+                "{}: the store is larger than this process can map; raise the limit of its address space (ulimit -v)",
+                self.directory.display()
+            ),
+        ))
+    }
+
     /// Puts the store in order. The caller holds the mutex or is alone.
     pub(crate) fn repair(&self) -> Result<()> {
         self.growth().settle();
@@ -23,9 +48,15 @@ impl Shared {
         if at == Position::NONE {
             return Ok(());
         }
+        self.require_reach()?;
         let footer = self.footer(at)?;
         let committed = self.control.commit.newest();
         if footer.counters.sequence == committed {
+            // A whole transaction may stand behind that was never sealed. It is forgotten, also by a later rebuild.
+            let tail = at.plus(FOOTER_BYTES as u64);
+            if tail.bytes() + FRAME_BYTES as u64 <= self.control.ready.log.load(Ordering::Acquire) && self.heap.map().is_writable() {
+                self.heap.write(tail, &[0; FRAME_BYTES]);
+            }
             return Ok(());
         }
         if footer.counters.sequence != committed + 1 {

@@ -13,7 +13,7 @@ use crate::segment::counters::Counters;
 use crate::segment::words::MappedWords;
 use crate::store::commit::{Placement, Tail};
 use crate::store::shared::Shared;
-use crate::sys::atomic::{Ordering, Word};
+use crate::sys::atomic::{Ordering, Word, fence};
 use crate::sys::{file, locks, map::FileMap};
 use std::fs::File;
 
@@ -37,9 +37,6 @@ impl Growing<'_> {
     /// Makes at least the first `needed` bytes ready, and a chunk more.
     fn extend(&self, shared: &Shared, needed: u64, ahead: u64) -> Result<()> {
         let ready = self.ready.load(Ordering::Acquire);
-        if needed <= ready {
-            return Ok(());
-        }
         if needed > self.map.capacity() {
             return Err(Error::new(
                 ErrorKind::Full,
@@ -50,6 +47,9 @@ impl Growing<'_> {
                     self.map.capacity()
                 ),
             ));
+        }
+        if needed <= ready {
+            return Ok(());
         }
         let wanted = needed.max(ready + ahead);
         // Whole huge pages, once the file is large enough to have one.
@@ -95,11 +95,11 @@ impl Shared {
     pub(crate) fn reserve(&self, tail: &Tail, placement: &Placement, batch: &Batch) -> Result<()> {
         let inserts = batch.records.iter().filter(|pending| pending.kind == Kind::Set).count() as u64;
         let control = self.control;
-        if placement.end.at.bytes() > control.ready.log.get() {
+        if placement.end.at.bytes() > control.ready.log.get().min(self.heap.map().capacity()) {
             self.reserve_log(placement)?;
         }
         let order_bytes = order::bytes_for(tail.counters.next_ordinal + inserts);
-        if order_bytes > control.ready.order.get() {
+        if order_bytes > control.ready.order.get().min(MappedWords::map(&self.order).capacity()) {
             self.growing_order().extend(self, order_bytes, chunk(control.ready.order.get()))?;
         }
         if inserts > 0 {
@@ -117,6 +117,9 @@ impl Shared {
     fn reserve_slots(&self, live: u64, inserts: u64, records: usize) -> Result<()> {
         let growth = self.growth();
         let (_, table) = self.table()?;
+        if let Some(next) = growth.next() {
+            self.allocate_index(next.place)?;
+        }
         let has_room = growth.has_room(table.place, inserts);
         if has_room && !growth.must_finish_before(inserts) && (growth.next().is_some() || !growth.is_due(table.place)) {
             return Ok(());
@@ -170,7 +173,9 @@ impl Shared {
     fn floor(&self) -> Result<u64> {
         let commit = self.control.commit.newest();
         // A snapshot that is being taken sees this before it counts, or its pin is seen below.
-        self.control.table.drop_floor.set(commit);
+        self.control.table.dropped.raise_to(commit);
+        // Pairs with the fence in `snapshot::Instant::take`.
+        fence(Ordering::SeqCst);
         Ok(self.membership.oldest_pin(&self.live())?.map_or(commit, |pin| pin.min(commit)))
     }
 

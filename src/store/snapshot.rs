@@ -24,7 +24,7 @@ impl Instant {
             shared.membership.pin(counters.sequence)?;
             // Pairs with `Shared::floor`: whoever drops history either saw the pin, or raised the floor before this look.
             fence(Ordering::SeqCst);
-            if shared.control.table.drop_floor.load(Ordering::Acquire) <= counters.sequence {
+            if shared.control.table.dropped.load(Ordering::Acquire) <= counters.sequence {
                 return Ok(Instant { shared: Arc::clone(shared), counters, generation: fork::generation() });
             }
             shared.membership.unpin(counters.sequence);

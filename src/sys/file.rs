@@ -47,8 +47,6 @@ pub(crate) fn allocate(file: &File, offset: u64, length: u64) -> io::Result<()> 
         return match outcome {
             Ok(()) => Ok(()),
             Err(nix::errno::Errno::EINTR) => continue,
-            // A file system without fallocate: the portable form touches each block.
-            Err(nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::ENOSYS) => fs2::FileExt::allocate(file, offset + length),
             Err(error) => Err(error.into()),
         };
     }

@@ -48,6 +48,13 @@ impl<T> ForkLock<T> {
     }
 }
 
+impl ForkLock<()> {
+    /// In a child made by fork: whoever held it is a thread that the child does not have.
+    pub(crate) fn reset_in_child(&self) {
+        self.locked.store(false, Ordering::Release);
+    }
+}
+
 impl<T> Deref for Guard<'_, T> {
     type Target = T;
 

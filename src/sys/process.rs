@@ -20,6 +20,7 @@ pub(crate) fn current() -> Identity {
 
 struct Status {
     state: u8,
+    threads: u64,
     started_ticks: u64,
 }
 
@@ -30,9 +31,10 @@ fn status(pid: u32) -> Option<Status> {
     let rest = std::str::from_utf8(rest).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?;
-    // The state is field 3, the start time field 22.
-    let started_ticks = fields.nth(18)?.parse().ok()?;
-    Some(Status { state, started_ticks })
+    // The state is field 3, the number of threads field 20, the start time field 22.
+    let threads = fields.nth(16)?.parse().ok()?;
+    let started_ticks = fields.nth(1)?.parse().ok()?;
+    Some(Status { state, threads, started_ticks })
 }
 
 /// Whether a process certainly ended: gone, a zombie, or its id in use by another. Where /proc hides it (`hidepid`),
@@ -40,7 +42,9 @@ fn status(pid: u32) -> Option<Status> {
 pub(crate) fn is_dead(process: Identity) -> bool {
     match status(process.pid) {
         Some(status) => {
-            matches!(status.state, b'Z' | b'X' | b'x') || (process.started_ticks != 0 && status.started_ticks != process.started_ticks)
+            // The first thread of a living process may have ended: it is a zombie then, among others.
+            matches!(status.state, b'Z' | b'X' | b'x') && status.threads <= 1
+                || (process.started_ticks != 0 && status.started_ticks != process.started_ticks)
         }
         None => {
             let Ok(pid) = i32::try_from(process.pid) else { return true };
