@@ -118,6 +118,7 @@ impl Key {
     }
 
     /// The durable form of the key.
+    #[cfg(test)]
     pub(crate) fn encode(&self) -> Result<KeyBuf> {
         encode_key(self)
     }

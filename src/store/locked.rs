@@ -158,10 +158,15 @@ impl Shared {
     #[cold]
     fn lock_timeout(&self, timeout: Duration) -> Error {
         let lock = &self.control.lock;
+        let thread = lock.mutex.owner_thread();
         let holder = lock.holder.load(Ordering::Acquire);
-        let held = clock::coarse_nanoseconds().saturating_sub(lock.since.load(Ordering::Relaxed));
-        let owner = self.membership.owner_in(self.control, holder >> 32);
-        let since = Duration::from_nanos(held);
+        // Between taking the mutex and noting so, the note is still that of the owner before.
+        let (owner, since) = if thread == 0 || holder as u32 == thread {
+            let held = clock::coarse_nanoseconds().saturating_sub(lock.since.load(Ordering::Relaxed));
+            (self.membership.owner_in(self.control, holder >> 32), Duration::from_nanos(held))
+        } else {
+            (self.membership.owner_of_thread(self.control, thread), timeout)
+        };
         let message = format!(
             "{}: {owner} has held the store's lock for {since:.1?}, longer than the lock timeout of {timeout:?}; it is stopped or inside a long transaction: continue or end it, or wait longer with Options::lock_timeout",
             self.directory.display()

@@ -199,6 +199,13 @@ impl Membership {
         }
     }
 
+    /// Whose thread this is, for messages: that of a process in the table.
+    pub(crate) fn owner_of_thread(&self, control: &Control, thread: u32) -> Owner {
+        let pid = process::process_of_thread(thread).unwrap_or(thread);
+        let slot = control.processes.iter().position(|entry| entry.pid.load(Ordering::Acquire) == u64::from(pid));
+        slot.map_or_else(|| Owner { pid, started: None, program: "unknown".to_owned() }, |slot| self.owner_in(control, slot as u64))
+    }
+
     /// Pins a transaction: what it could read stays.
     pub(crate) fn pin(&self, commit: u64) -> Result<()> {
         let mut members = self.members.lock();

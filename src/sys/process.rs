@@ -53,6 +53,12 @@ pub(crate) fn is_dead(process: Identity) -> bool {
     }
 }
 
+/// The process that a thread belongs to.
+pub(crate) fn process_of_thread(thread: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
 /// The name of a program for messages: of this process.
 pub(crate) fn program_name() -> String {
     let name = std::env::current_exe().ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));

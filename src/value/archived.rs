@@ -11,9 +11,7 @@ use rkyv::validation::ArchiveContext;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::vec::ArchivedVec;
 
-use super::fault::Fault;
 use super::number;
-use super::writer::{self, Writer};
 use crate::limits::{VALUE_BYTES_MAX, VALUE_DEPTH_MAX};
 
 /// Bytes of one archived node: a tag and a payload of eight bytes.
@@ -47,6 +45,8 @@ pub(super) mod tag {
 #[derive(CheckBytes)]
 #[bytecheck(crate = rkyv::bytecheck, verify, bounds(__C: ArchiveContext, __C::Error: Source))]
 #[repr(u8)]
+// Nodes are made of bytes by the writer, and only looked at as this type.
+#[allow(dead_code)]
 pub(super) enum ArchivedNode {
     Null = tag::NULL,
     False = tag::FALSE,
@@ -68,9 +68,16 @@ pub(super) enum ArchivedNode {
 #[bytecheck(crate = rkyv::bytecheck, bounds(__C: ArchiveContext, __C::Error: Source))]
 #[repr(C)]
 pub(super) struct ArchivedEntry {
-    pub(super) key: ArchivedString,
+    key: ArchivedString,
     #[bytecheck(omit_bounds)]
     pub(super) value: ArchivedNode,
+}
+
+impl ArchivedEntry {
+    #[inline]
+    pub(super) fn key(&self) -> &str {
+        text_of(&self.key)
+    }
 }
 
 // SAFETY: `repr(u8)` with fields that are themselves `Portable`: little-endian numbers, `ArchivedString`, and
@@ -133,10 +140,10 @@ pub(super) const SMALL_OBJECT: usize = 16;
 
 fn has_duplicate_keys(entries: &[ArchivedEntry]) -> bool {
     if entries.len() <= SMALL_OBJECT {
-        return entries.iter().enumerate().any(|(i, entry)| find_entry(&entries[..i], entry.key.as_str()).is_some());
+        return entries.iter().enumerate().any(|(i, entry)| find_entry(&entries[..i], entry.key()).is_some());
     }
     let mut seen = hashbrown::HashSet::with_capacity(entries.len());
-    !entries.iter().all(|entry| seen.insert(entry.key.as_str()))
+    !entries.iter().all(|entry| seen.insert(entry.key()))
 }
 
 /// The eight bytes of an archived text as one word.
@@ -146,6 +153,22 @@ pub(super) fn payload_word(text: &ArchivedString) -> u64 {
     // SAFETY: an `ArchivedString` is eight bytes of alignment 1 (const-asserted above), a union without padding that
     // is never uninitialised: it is only reached through an archive, that is, a slice of initialised bytes.
     u64::from_le_bytes(unsafe { *pointer })
+}
+
+/// The text of a valid archive. `ArchivedString` finds the end of short text byte by byte; this is what makes reading
+/// objects fast.
+#[inline]
+pub(super) fn text_of(text: &ArchivedString) -> &str {
+    let word = payload_word(text);
+    if word & 0xc0 == 0x80 {
+        return text.as_str();
+    }
+    // No byte of UTF-8 is 0xff, and the padding is at the end.
+    let length = PAYLOAD_BYTES - word.leading_ones() as usize / 8;
+    // SAFETY: `length` is at most eight, the size of the type, so the slice lies within `text` and lives as long. The bytes
+    // are UTF-8: the writer copied them from a `str`, or the check of untrusted bytes found them to be, up to the first
+    // 0xff, which `is_canonical` found to be the first of the padding.
+    unsafe { std::str::from_utf8_unchecked(std::slice::from_raw_parts(std::ptr::from_ref(text).cast::<u8>(), length)) }
 }
 
 /// The eight bytes of an archived text that stands in place: the text, then 0xff.
@@ -178,7 +201,7 @@ pub(super) fn find_entry(entries: &[ArchivedEntry], key: &str) -> Option<usize> 
         let wanted = short_word(key.as_bytes());
         entries.iter().position(|entry| payload_word(&entry.key) == wanted)
     } else {
-        entries.iter().position(|entry| entry.key.as_str() == key)
+        entries.iter().position(|entry| entry.key() == key)
     }
 }
 
@@ -201,6 +224,7 @@ impl<'a> Archive<'a> {
     }
 
     /// Checks untrusted bytes in full; the error says what is wrong with them.
+    #[cfg(test)]
     pub(crate) fn checked(bytes: &'a [u8]) -> Result<Archive<'a>, String> {
         validate(bytes)?;
         Ok(Archive { bytes })
@@ -227,15 +251,19 @@ impl<'a> Archive<'a> {
 }
 
 /// An archive in memory of its own.
+#[cfg(test)]
 pub(crate) struct Encoded {
     /// One archive, as the writer wrote it.
     bytes: Vec<u8>,
 }
 
+#[cfg(test)]
 impl Encoded {
-    pub(super) fn of(body: impl FnOnce(&mut Writer<'_>) -> Result<(), Fault>) -> Result<Encoded, Fault> {
+    pub(super) fn of(
+        body: impl FnOnce(&mut super::writer::Writer<'_>) -> Result<(), super::fault::Fault>,
+    ) -> Result<Encoded, super::fault::Fault> {
         let mut bytes = Vec::new();
-        writer::write(&mut bytes, body)?;
+        super::writer::write(&mut bytes, body)?;
         Ok(Encoded { bytes })
     }
 

@@ -6,7 +6,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::archived::{ArchivedEntry, ArchivedNode};
+use super::archived::{ArchivedEntry, ArchivedNode, text_of};
 use super::fault::Fault;
 use super::node::{Node, Shape, rounded};
 use super::number;
@@ -64,7 +64,7 @@ macro_rules! texts {
         $(#[inline]
         fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
             match self.0 {
-                ArchivedNode::Text(text) => visitor.visit_borrowed_str(text.as_str()),
+                ArchivedNode::Text(text) => visitor.visit_borrowed_str(text_of(text)),
                 _ => self.deserialize_any(visitor),
             }
             .map_err(|fault| fault.wanted($wanted))
@@ -211,7 +211,7 @@ impl<'a> Deserializer<'a> for Node<'a> {
     ) -> Result<V::Value, Fault> {
         match self.shape() {
             Shape::Text(name) => visitor.visit_enum(Variant { name, data: None }),
-            Shape::Object([entry]) => visitor.visit_enum(Variant { name: entry.key.as_str(), data: Some(Node(&entry.value)) }),
+            Shape::Object([entry]) => visitor.visit_enum(Variant { name: entry.key(), data: Some(Node(&entry.value)) }),
             Shape::Object(entries) => Err(Fault::invalid(format!("an object of {} entries; a variant of an enum has one", entries.len()))),
             _ => Err(Fault::mismatch("a string or an object of one entry", self.kind_name())),
         }
@@ -264,7 +264,7 @@ impl<'a> MapAccess<'a> for Entries<'a> {
     #[inline]
     fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         self.current = self.rest.next();
-        self.current.map(|entry| seed.deserialize(Name(entry.key.as_str()))).transpose()
+        self.current.map(|entry| seed.deserialize(Name(entry.key()))).transpose()
     }
 
     #[inline]
@@ -272,7 +272,7 @@ impl<'a> MapAccess<'a> for Entries<'a> {
         let Some(entry) = self.current.take() else {
             return Err(Fault::invalid("a value was read before its key"));
         };
-        seed.deserialize(Node(&entry.value)).map_err(|fault| fault.below(entry.key.as_str()))
+        seed.deserialize(Node(&entry.value)).map_err(|fault| fault.below(entry.key()))
     }
 
     fn size_hint(&self) -> Option<usize> {

@@ -13,6 +13,8 @@ use super::archived::{Archive, ArchivedEntry, ArchivedNode, NODE_BYTES, SMALL_OB
 use super::fault::Fault;
 use super::node::{Node, Nodes, Shape};
 use super::path::{self, Containers, Found, Leaf, Step};
+pub(crate) use super::sum::Number;
+use super::sum::{Exact, add, cell_of};
 use super::writer::{self, Cell, Writer};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -42,25 +44,6 @@ pub(crate) enum Edit<'e> {
     Update(&'e mut dyn FnMut(&mut Value) -> Result<()>),
 }
 
-/// A number that is added, or a sum.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Number {
-    Int(i64),
-    /// Greater than `i64::MAX`, when it is a sum.
-    Uint(u64),
-    Float(f64),
-}
-
-impl From<Number> for Value {
-    fn from(number: Number) -> Value {
-        match number {
-            Number::Int(value) => Value::from(value),
-            Number::Uint(value) => Value::from(value),
-            Number::Float(value) => Value::from(value),
-        }
-    }
-}
-
 /// What an edit did.
 #[derive(Default)]
 pub(crate) struct Outcome<'a> {
@@ -83,6 +66,11 @@ pub(crate) fn apply<'a>(root: Option<Archive<'a>>, steps: &[Step], edit: Edit<'_
         writer::write(out, |writer| part.write(writer))?;
         return Ok(outcome);
     };
+    if let Edit::Add(Number::Int(number)) = edit
+        && let Some(sum) = count(archive, steps, number, out)
+    {
+        return Ok(Outcome { changed: true, taken: Nodes::default(), sum: Some(Number::Int(sum)) });
+    }
     let Found { containers, leaf } = path::walk(archive.node(), steps)?;
     let place = Place { archive, containers, steps };
     match leaf {
@@ -96,6 +84,31 @@ pub(crate) fn apply<'a>(root: Option<Archive<'a>>, steps: &[Step], edit: Edit<'_
             }
         },
     }
+}
+
+/// Counters are what is edited most, so they have a way of their own: an integer plus an integer that is one as well.
+/// `None`, and nothing done, for everything else.
+#[inline]
+fn count(archive: Archive<'_>, steps: &[Step], number: i64, out: &mut Vec<u8>) -> Option<i64> {
+    let leaf = path::resolve(archive.node(), steps).ok()??;
+    let sum = leaf.as_i64()?.checked_add(number)?;
+    patch(archive, leaf.0, Cell::int(sum), out);
+    Some(sum)
+}
+
+/// Copies a whole archive, with one node overwritten. Neither the old nor the new one points anywhere.
+#[inline]
+fn patch(archive: Archive<'_>, node: &ArchivedNode, cell: Cell, out: &mut Vec<u8>) {
+    let base = out.len();
+    out.extend_from_slice(archive.as_bytes());
+    overwrite(&mut out[base..], archive, node, cell);
+}
+
+/// Overwrites a node in a copy of its archive.
+#[inline]
+fn overwrite(copy: &mut [u8], archive: Archive<'_>, node: &ArchivedNode, cell: Cell) {
+    let position = archive.position_of(std::slice::from_ref(node));
+    copy[position..position + NODE_BYTES].copy_from_slice(&cell.node_at(position));
 }
 
 /// What the edit makes where there is nothing yet.
@@ -244,21 +257,10 @@ impl<'a> Place<'a, '_> {
         if let Some(cell) = part.alone()
             && self.archive.cell_of(leaf.0).stands_alone()
         {
-            self.patch(out, [(leaf, cell)]);
+            patch(self.archive, leaf.0, cell, out);
             return Ok(());
         }
         Ok(writer::write(out, |writer| self.rebuild(writer, true, |writer| part.write(writer)))?)
-    }
-
-    /// Copies the whole archive, with some nodes overwritten. Neither the old nor the new ones point anywhere.
-    #[inline]
-    fn patch(&self, out: &mut Vec<u8>, patches: impl IntoIterator<Item = (Node<'a>, Cell)>) {
-        let base = out.len();
-        out.extend_from_slice(self.archive.as_bytes());
-        for (node, cell) in patches {
-            let position = self.archive.position_of(std::slice::from_ref(node.0));
-            out[base + position..][..NODE_BYTES].copy_from_slice(&cell.node_at(position));
-        }
     }
 
     /// Writes the whole value with `part` added at the end of the innermost container.
@@ -362,18 +364,11 @@ impl<'a> Place<'a, '_> {
         let Shape::Object(new) = fields.node().shape() else {
             return Err(path::mismatch(&[], "an object", fields.node()));
         };
-        let places = Places::of(old);
-        let found: smallvec::SmallVec<[_; SMALL_OBJECT]> = new.iter().map(|field| places.find(&field.key)).collect();
-        let patch = |(field, index): (&ArchivedEntry, &Option<usize>)| {
-            let (node, cell) = (Node(&old[(*index)?].value), fields.cell_of(&field.value));
-            (self.archive.cell_of(node.0).stands_alone() && cell.stands_alone()).then_some((node, cell))
-        };
-        if let Some(patches) = new.iter().zip(&found).map(patch).collect::<Option<smallvec::SmallVec<[_; SMALL_OBJECT]>>>() {
-            if !patches.is_empty() {
-                self.patch(out, patches);
-            }
+        if new.is_empty() || self.merge_in_place(old, fields, new, out) {
             return Ok(!new.is_empty());
         }
+        let places = Places::of(old);
+        let found: Vec<_> = new.iter().map(|field| places.find(field.key())).collect();
         // What replaces each of the old entries.
         let mut replacements = vec![None; old.len()];
         for (index, place) in found.iter().enumerate() {
@@ -404,6 +399,28 @@ impl<'a> Place<'a, '_> {
         Ok(true)
     }
 
+    /// Copies the whole archive and overwrites the entries of `new` in it; undone, and false, where that cannot be.
+    fn merge_in_place(&self, old: &'a [ArchivedEntry], fields: Archive<'_>, new: &[ArchivedEntry], out: &mut Vec<u8>) -> bool {
+        if old.len().max(new.len()) > SMALL_OBJECT {
+            return false;
+        }
+        let base = out.len();
+        out.extend_from_slice(self.archive.as_bytes());
+        let is_patched = new.iter().all(|field| {
+            let Some(place) = find_entry(old, field.key()) else { return false };
+            let (node, cell) = (&old[place].value, fields.cell_of(&field.value));
+            let is_possible = cell.stands_alone() && self.archive.cell_of(node).stands_alone();
+            if is_possible {
+                overwrite(&mut out[base..], self.archive, node, cell);
+            }
+            is_possible
+        });
+        if !is_patched {
+            out.truncate(base);
+        }
+        is_patched
+    }
+
     fn sum(&self, leaf: Node<'a>, number: Number) -> Result<Number> {
         let old = match leaf.shape() {
             Shape::Int(value) => Exact::Whole(value.into()),
@@ -427,8 +444,8 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     fn of(entries: &'a [ArchivedEntry]) -> Places<'a> {
-        let by_key = (entries.len() > 4 * SMALL_OBJECT)
-            .then(|| entries.iter().enumerate().map(|(index, entry)| (entry.key.as_str(), index)).collect());
+        let by_key =
+            (entries.len() > 4 * SMALL_OBJECT).then(|| entries.iter().enumerate().map(|(index, entry)| (entry.key(), index)).collect());
         Places { entries, by_key }
     }
 
@@ -445,47 +462,6 @@ fn elements_of(values: Archive<'_>) -> Result<&[ArchivedNode]> {
     match values.node().shape() {
         Shape::Array(elements) => Ok(elements),
         _ => Err(path::mismatch(&[], "an array of the values to add", values.node())),
-    }
-}
-
-enum Exact {
-    Whole(i128),
-    Float(f64),
-}
-
-impl From<Number> for Exact {
-    fn from(number: Number) -> Exact {
-        match number {
-            Number::Int(value) => Exact::Whole(value.into()),
-            Number::Uint(value) => Exact::Whole(value.into()),
-            Number::Float(value) => Exact::Float(value),
-        }
-    }
-}
-
-/// Integers stay exact; with a float the sum is one.
-fn add(a: Exact, b: Exact) -> Result<Number, &'static str> {
-    let float = |value: Exact| match value {
-        Exact::Whole(value) => value as f64,
-        Exact::Float(value) => value,
-    };
-    if let (Exact::Whole(a), Exact::Whole(b)) = (&a, &b) {
-        let sum = a.checked_add(*b).ok_or("the sum overflows")?;
-        return match (i64::try_from(sum), u64::try_from(sum)) {
-            (Ok(sum), _) => Ok(Number::Int(sum)),
-            (_, Ok(sum)) => Ok(Number::Uint(sum)),
-            _ => Err("the sum overflows 64 bits"),
-        };
-    }
-    let sum = float(a) + float(b);
-    if sum.is_finite() { Ok(Number::Float(sum)) } else { Err("the sum is not a finite number") }
-}
-
-fn cell_of(number: Number) -> Cell {
-    match number {
-        Number::Int(value) => Cell::int(value),
-        Number::Uint(value) => Cell::uint(value),
-        Number::Float(value) => Cell::float(value),
     }
 }
 

@@ -45,13 +45,16 @@ mod path;
 mod serialize;
 #[allow(unsafe_code)]
 mod stored;
+mod sum;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 use serde::Serialize;
 
-pub(crate) use archived::{Archive, Encoded, validate};
+#[cfg(test)]
+pub(crate) use archived::Encoded;
+pub(crate) use archived::{Archive, validate};
 pub(crate) use edit::{Edit, Number, Outcome, apply};
 pub(crate) use json::write_string;
 pub(crate) use node::Node;
@@ -73,6 +76,7 @@ pub(crate) fn encode_json(text: &str, out: &mut Vec<u8>) -> Result<()> {
     Ok(writer::write(out, |writer| json::write_text(text, writer))?)
 }
 
+#[cfg(test)]
 impl Encoded {
     /// The archive of any serialisable value.
     pub(crate) fn new<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {

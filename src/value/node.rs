@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeStruct, Serializer};
 use serde_json::Value;
 
-use super::archived::{self, Archive, ArchivedEntry, ArchivedNode, find_entry};
+use super::archived::{self, Archive, ArchivedEntry, ArchivedNode, find_entry, text_of};
 use super::fault::Fault;
 use super::number::{self, ShortText};
 use super::serialize::RAW_VALUE;
@@ -51,8 +51,8 @@ impl<'a> Node<'a> {
             ArchivedNode::Int(value) => Shape::Int(value.to_native()),
             ArchivedNode::Uint(value) => Shape::Uint(value.to_native()),
             ArchivedNode::Float(value) => Shape::Float(value.to_native()),
-            ArchivedNode::Number(digits) => Shape::Number(digits.as_str()),
-            ArchivedNode::Text(text) => Shape::Text(text.as_str()),
+            ArchivedNode::Number(digits) => Shape::Number(text_of(digits)),
+            ArchivedNode::Text(text) => Shape::Text(text_of(text)),
             ArchivedNode::Array(elements) => Shape::Array(elements.as_slice()),
             ArchivedNode::Object(entries) => Shape::Object(entries.as_slice()),
         }
@@ -98,7 +98,7 @@ impl<'a> Node<'a> {
         if let ArchivedNode::Int(value) = self.0 { Some(value.to_native()) } else { None }
     }
 
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn as_u64(self) -> Option<u64> {
         match self.0 {
             ArchivedNode::Int(value) => u64::try_from(value.to_native()).ok(),
@@ -120,7 +120,7 @@ impl<'a> Node<'a> {
 
     #[inline]
     pub(crate) fn as_str(self) -> Option<&'a str> {
-        if let ArchivedNode::Text(text) = self.0 { Some(text.as_str()) } else { None }
+        if let ArchivedNode::Text(text) = self.0 { Some(text_of(text)) } else { None }
     }
 
     /// How many elements, entries, or bytes of text; 0 for anything else.
@@ -156,10 +156,11 @@ impl<'a> Node<'a> {
     /// The entries of an object in their order; nothing for anything else.
     pub(crate) fn entries(self) -> impl ExactSizeIterator<Item = (&'a str, Node<'a>)> + DoubleEndedIterator + Clone + use<'a> {
         let entries = if let ArchivedNode::Object(entries) = self.0 { entries.as_slice() } else { &[] };
-        entries.iter().map(|entry| (entry.key.as_str(), Node(&entry.value)))
+        entries.iter().map(|entry| (entry.key(), Node(&entry.value)))
     }
 
     /// How many arrays and objects are nested, this one included.
+    #[cfg(test)]
     pub(crate) fn depth(self) -> usize {
         archived::depth(self.0)
     }
@@ -170,30 +171,42 @@ impl<'a> Node<'a> {
     }
 
     fn value(self) -> std::result::Result<Value, Fault> {
-        Ok(match self.shape() {
-            Shape::Null => Value::Null,
-            Shape::Bool(value) => Value::Bool(value),
-            Shape::Int(value) => Value::from(value),
-            Shape::Uint(value) => Value::from(value),
-            Shape::Float(value) => Value::from(value),
-            Shape::Number(digits) => Value::from(number::exact_float(digits).ok_or_else(|| rounded(digits))?),
-            Shape::Text(text) => Value::from(text),
+        match self.shape() {
             Shape::Array(elements) => {
                 let mut values = Vec::with_capacity(elements.len());
                 for (index, element) in elements.iter().enumerate() {
                     values.push(Node(element).value().map_err(|fault| fault.below(index))?);
                 }
-                Value::Array(values)
+                Ok(Value::Array(values))
             }
             Shape::Object(entries) => {
                 let mut map = serde_json::Map::with_capacity(entries.len());
                 for entry in entries {
-                    let value = Node(&entry.value).value().map_err(|fault| fault.below(&entry.key))?;
-                    map.insert(entry.key.as_str().to_owned(), value);
+                    let key = entry.key().to_owned();
+                    // Most are scalars: made in place, a `Value` is not copied once more.
+                    match Node(&entry.value).scalar() {
+                        Some(value) => map.insert(key, value),
+                        None => map.insert(key, Node(&entry.value).value().map_err(|fault| fault.below(entry.key()))?),
+                    };
                 }
-                Value::Object(map)
+                Ok(Value::Object(map))
             }
-        })
+            Shape::Number(digits) => number::exact_float(digits).map(Value::from).ok_or_else(|| rounded(digits)),
+            _ => Ok(self.scalar().unwrap_or_default()),
+        }
+    }
+
+    #[inline(always)]
+    fn scalar(self) -> Option<Value> {
+        match self.shape() {
+            Shape::Null => Some(Value::Null),
+            Shape::Bool(value) => Some(Value::Bool(value)),
+            Shape::Int(value) => Some(Value::from(value)),
+            Shape::Uint(value) => Some(Value::from(value)),
+            Shape::Float(value) => Some(Value::from(value)),
+            Shape::Text(text) => Some(Value::from(text)),
+            Shape::Number(_) | Shape::Array(_) | Shape::Object(_) => None,
+        }
     }
 
     /// Reads any deserialisable type straight from the archive.
@@ -236,7 +249,7 @@ impl<'a> Node<'a> {
                     if index > 0 {
                         out.push(',');
                     }
-                    json::write_string(out, &entry.key)?;
+                    json::write_string(out, entry.key())?;
                     out.push(':');
                     Node(&entry.value).try_write_json(out)?;
                 }
@@ -274,7 +287,7 @@ impl<'a> Node<'a> {
             (Shape::Text(a), Value::String(b)) => a == b,
             (Shape::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Node(a).eq_value(b)),
             (Shape::Object(a), Value::Object(b)) => {
-                let is_same = |entry: &ArchivedEntry| b.get(entry.key.as_str()).is_some_and(|b| Node(&entry.value).eq_value(b));
+                let is_same = |entry: &ArchivedEntry| b.get(entry.key()).is_some_and(|b| Node(&entry.value).eq_value(b));
                 a.len() == b.len() && a.iter().all(is_same)
             }
             _ => false,
@@ -286,16 +299,16 @@ impl<'a> Node<'a> {
 fn eq_entries(a: &[ArchivedEntry], b: &[ArchivedEntry]) -> bool {
     let is_same = |a: &ArchivedEntry, b: &ArchivedEntry| Node(&a.value).eq_node(Node(&b.value));
     // Mostly the order is the same as well.
-    let aligned = a.iter().zip(b).take_while(|(a, b)| a.key == b.key).count();
+    let aligned = a.iter().zip(b).take_while(|(a, b)| a.key() == b.key()).count();
     if !a[..aligned].iter().zip(b).all(|(a, b)| is_same(a, b)) {
         return false;
     }
     let (a, b) = (&a[aligned..], &b[aligned..]);
     if a.len() <= archived::SMALL_OBJECT {
-        return a.iter().all(|entry| find_entry(b, &entry.key).is_some_and(|index| is_same(entry, &b[index])));
+        return a.iter().all(|entry| find_entry(b, entry.key()).is_some_and(|index| is_same(entry, &b[index])));
     }
-    let by_key: HashMap<&str, &ArchivedEntry> = b.iter().map(|entry| (entry.key.as_str(), entry)).collect();
-    a.iter().all(|entry| by_key.get(entry.key.as_str()).is_some_and(|b| is_same(entry, b)))
+    let by_key: HashMap<&str, &ArchivedEntry> = b.iter().map(|entry| (entry.key(), entry)).collect();
+    a.iter().all(|entry| by_key.get(entry.key()).is_some_and(|b| is_same(entry, b)))
 }
 
 /// A number that the wanted type cannot hold.
@@ -363,7 +376,7 @@ impl Serialize for Node<'_> {
             Shape::Object(entries) => {
                 let mut map = serializer.serialize_map(Some(entries.len()))?;
                 for entry in entries {
-                    map.serialize_entry(entry.key.as_str(), &Node(&entry.value))?;
+                    map.serialize_entry(entry.key(), &Node(&entry.value))?;
                 }
                 map.end()
             }

@@ -121,6 +121,7 @@ enum Taken<'a> {
 }
 
 /// `None` if `node` has no parts, or not of this sort.
+#[inline]
 fn take_step<'a>(node: Node<'a>, step: &Step) -> Option<Taken<'a>> {
     match (node.shape(), step) {
         (Shape::Object(entries), Step::Key(_) | Step::Token(_)) => {

@@ -223,13 +223,16 @@ impl Writer<'_> {
     }
 
     pub(super) fn end_array(&mut self, begun: Begun) -> Result<(), Fault> {
-        let count = self.scratch.cells.len() - begun.cells;
+        let cells = &self.scratch.cells[begun.cells..];
+        let (count, position) = (cells.len(), self.position());
         self.room_for(count * NODE_BYTES)?;
-        let position = self.position();
-        self.out.reserve(count * NODE_BYTES + NODE_BYTES);
-        for (index, cell) in self.scratch.cells.drain(begun.cells..).enumerate() {
-            self.out.extend_from_slice(&cell.node_at(position + index * NODE_BYTES));
+        let start = self.out.len();
+        self.out.resize(start + count * NODE_BYTES, 0);
+        let nodes = self.out[start..].as_chunks_mut::<NODE_BYTES>().0;
+        for (index, (node, cell)) in nodes.iter_mut().zip(cells).enumerate() {
+            *node = cell.node_at(position + index * NODE_BYTES);
         }
+        self.scratch.cells.truncate(begun.cells);
         self.depth_left += 1;
         self.push(Cell::container(tag::ARRAY, position, count))
     }
@@ -237,23 +240,23 @@ impl Writer<'_> {
     /// Ends an object, whose cells are keys and values in turn. Of entries with the same key the last value counts, in
     /// the place of the first.
     pub(super) fn end_object(&mut self, begun: Begun) -> Result<(), Fault> {
-        let cells = &self.scratch.cells[begun.cells..];
-        if !cells.len().is_multiple_of(2) || cells.iter().step_by(2).any(|key| key.tag != tag::TEXT) {
+        let (pairs, odd) = self.scratch.cells[begun.cells..].as_chunks();
+        if !odd.is_empty() || pairs.iter().any(|[key, _]| key.tag != tag::TEXT) {
             return Err(Fault::invalid("an object was serialised with its keys and values out of step"));
         }
-        if self.has_duplicate_keys(begun) {
+        if self.has_duplicate_keys(pairs) {
             self.drop_duplicates(begun);
         }
-        let count = (self.scratch.cells.len() - begun.cells) / 2;
+        let pairs = self.scratch.cells[begun.cells..].as_chunks().0;
+        let (count, position) = (pairs.len(), self.position());
         self.room_for(count * ENTRY_BYTES)?;
-        let position = self.position();
-        self.out.reserve(count * ENTRY_BYTES + NODE_BYTES);
-        for (index, [key, value]) in self.scratch.cells[begun.cells..].as_chunks().0.iter().enumerate() {
+        let start = self.out.len();
+        self.out.resize(start + count * ENTRY_BYTES, 0);
+        let entries = self.out[start..].as_chunks_mut::<ENTRY_BYTES>().0;
+        for (index, (entry, [key, value])) in entries.iter_mut().zip(pairs).enumerate() {
             let at = position + index * ENTRY_BYTES;
-            let mut bytes = [0; ENTRY_BYTES];
-            bytes[..PAYLOAD_BYTES].copy_from_slice(&key.payload_at(at));
-            bytes[PAYLOAD_BYTES..].copy_from_slice(&value.node_at(at + PAYLOAD_BYTES));
-            self.out.extend_from_slice(&bytes);
+            entry[..PAYLOAD_BYTES].copy_from_slice(&key.payload_at(at));
+            entry[PAYLOAD_BYTES..].copy_from_slice(&value.node_at(at + PAYLOAD_BYTES));
         }
         self.scratch.cells.truncate(begun.cells);
         self.depth_left += 1;
@@ -268,22 +271,26 @@ impl Writer<'_> {
         }
     }
 
-    fn has_duplicate_keys(&self, begun: Begun) -> bool {
-        let keys = || self.scratch.cells[begun.cells..].iter().step_by(2);
-        if keys().len() <= super::archived::SMALL_OBJECT {
-            return keys().enumerate().any(|(index, key)| keys().take(index).any(|other| self.is_same_key(*key, *other)));
+    fn has_duplicate_keys(&self, pairs: &[[Cell; 2]]) -> bool {
+        if pairs.len() <= super::archived::SMALL_OBJECT {
+            return pairs
+                .iter()
+                .enumerate()
+                .any(|(index, [key, _])| pairs[..index].iter().any(|[other, _]| self.is_same_key(*key, *other)));
         }
-        let mut seen = hashbrown::HashSet::with_capacity(keys().len());
-        !keys().all(|key| seen.insert(self.key_bytes(*key)))
+        let mut seen = hashbrown::HashSet::with_capacity(pairs.len());
+        !pairs.iter().all(|[key, _]| seen.insert(self.key_bytes(*key)))
     }
 
     #[inline]
     fn is_same_key(&self, a: Cell, b: Cell) -> bool {
-        match (a.target, b.target) {
-            (Target::None, Target::None) => a.payload == b.payload,
-            (Target::High, Target::High) => a.payload as u32 == b.payload as u32 && self.key_bytes(a) == self.key_bytes(b),
-            _ => false,
-        }
+        // The first half tells most apart: of short text its first bytes, of long text its length.
+        a.payload as u32 == b.payload as u32
+            && match (a.target, b.target) {
+                (Target::None, Target::None) => a.payload == b.payload,
+                (Target::High, Target::High) => self.key_bytes(a) == self.key_bytes(b),
+                _ => false,
+            }
     }
 
     /// Rewrites the entries of the object since `begun` so that each key comes once. The payloads are moved as well:
@@ -380,8 +387,8 @@ impl Writer<'_> {
 
     /// Copies of neighbouring entries of one object of `archive`; the caller sees to the depth.
     pub(super) fn copy_entries(&mut self, archive: Archive<'_>, entries: &[ArchivedEntry]) -> Result<(), Fault> {
-        let first = entries.iter().find_map(|entry| first_byte_of_text(&entry.key).or_else(|| first_byte(&entry.value)));
-        let last = entries.iter().rev().find_map(|entry| last_byte(&entry.value).or_else(|| last_byte_of_text(&entry.key)));
+        let first = entries.iter().find_map(|entry| first_byte_of_text(entry.key()).or_else(|| first_byte(&entry.value)));
+        let last = entries.iter().rev().find_map(|entry| last_byte(&entry.value).or_else(|| last_byte_of_text(entry.key())));
         let distance = self.copy_payloads(archive, first, last)?;
         let start = archive.position_of(entries);
         let bytes = &archive.as_bytes()[start..start + entries.len() * ENTRY_BYTES];
@@ -432,7 +439,7 @@ fn first_byte(node: &ArchivedNode) -> Option<usize> {
         }
         ArchivedNode::Object(entries) => {
             let entries = entries.as_slice();
-            let below = entries.iter().find_map(|entry| first_byte_of_text(&entry.key).or_else(|| first_byte(&entry.value)));
+            let below = entries.iter().find_map(|entry| first_byte_of_text(entry.key()).or_else(|| first_byte(&entry.value)));
             Some(below.unwrap_or(entries.as_ptr() as usize))
         }
         _ => None,

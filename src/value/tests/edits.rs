@@ -224,8 +224,6 @@ fn edited(root: Option<&Encoded>, steps: &[Step], edit: &Model) -> Result<Option
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
     #[test]
     fn edits_do_what_the_model_does(root in values(), edit in models(), at in any::<prop::sample::Index>()) {
         let paths = paths(&root);

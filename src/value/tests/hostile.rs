@@ -8,8 +8,6 @@ fn check_and_walk(bytes: &[u8]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
     #[test]
     fn flipped_bytes_are_refused_or_harmless(
         value in values(),
