@@ -25,6 +25,9 @@ compile_error!(
 );
 
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod key;
 mod limits;

@@ -2,12 +2,14 @@
 
 use crate::error::Result;
 use crate::index::order;
+use crate::limits::PROCESSES_MAX;
 use crate::log::record::{Kind, Record};
 use crate::log::scan::Scan;
 use crate::segment::heap::Position;
 use crate::store::locked::Locked;
 use crate::store::shared::{Mode, Shared};
 use crate::sys::atomic::Ordering;
+use crate::sys::process;
 use crate::value;
 use hashbrown::HashMap;
 use std::fmt;
@@ -110,7 +112,7 @@ pub struct Stats {
     pub slots: u64,
     /// See `slots`.
     pub slots_used: u64,
-    /// Processes that have it open for writing.
+    /// Living processes that have it open for writing.
     pub processes: u64,
     /// Transactions that snapshots of this process keep readable.
     pub pins: u64,
@@ -133,7 +135,10 @@ pub(crate) fn stats(shared: &Shared) -> Result<Stats> {
         order_bytes: ready.order.load(Ordering::Relaxed),
         slots: table.place.slots(),
         slots_used: shared.control.table.occupied.get(),
-        processes: shared.control.processes.iter().filter(|process| process.pid.load(Ordering::Relaxed) != 0).count() as u64,
+        processes: (0..PROCESSES_MAX as u64)
+            .filter_map(|slot| shared.membership.identity_in(shared.control, slot))
+            .filter(|identity| !process::is_dead(*identity))
+            .count() as u64,
         pins: shared.membership.own_pins() as u64,
         oldest_pin: shared.membership.oldest_pin(&shared.live())?,
     })

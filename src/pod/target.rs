@@ -27,6 +27,11 @@ pub(crate) fn leave_guard(transaction: &InHand) {
     let _ = GUARDS.try_with(|guards| guards.borrow_mut().retain(|(_, other)| !Rc::ptr_eq(other, transaction)));
 }
 
+/// Whether a guard was taken in this process, and not inherited by a fork. One that is in use now was.
+fn is_own(guard: &InHand) -> bool {
+    guard.try_borrow().map_or(true, |transaction| transaction.as_ref().is_none_or(|transaction| transaction.require_same_process().is_ok()))
+}
+
 /// Where a call goes.
 #[derive(Clone, Debug)]
 pub(crate) enum Target<'a> {
@@ -153,8 +158,9 @@ impl Pod {
     #[cold]
     fn guarded(&self) -> Result<Target<'_>> {
         let id = Arc::as_ptr(&self.shared) as usize;
-        let guard =
-            GUARDS.with_borrow(|guards| guards.iter().find(|(shared, _)| *shared == id).map(|(_, transaction)| Rc::clone(transaction)));
+        let guard = GUARDS.with_borrow(|guards| {
+            guards.iter().find(|(shared, guard)| *shared == id && is_own(guard)).map(|(_, transaction)| Rc::clone(transaction))
+        });
         match guard {
             Some(transaction) if transaction.try_borrow_mut().is_ok() => Ok(Target::InHand(transaction, self.shared.header.seed)),
             _ => {

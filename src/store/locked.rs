@@ -138,8 +138,9 @@ impl Shared {
         }
     }
 
-    /// The kernel marks the mutexes of a dying process, but an out-of-memory kill may skip that. The owner is the thread
-    /// in the lock word; the note beside it says of which process, if the owner came so far as to write it.
+    /// The kernel marks the mutexes of a dying thread, but an out-of-memory kill may skip that, and so does exec by
+    /// another thread than the process's first: that thread has changed its number by then. The owner is the thread in
+    /// the lock word; the note beside it says of which process, if the owner came so far as to write it.
     #[cold]
     fn free_from_dead_owner(&self) {
         let thread = self.control.lock.mutex.owner_thread();
@@ -148,7 +149,7 @@ impl Shared {
             return;
         }
         if let Some(identity) = self.membership.identity_in(self.control, holder >> 32)
-            && process::is_dead(identity)
+            && (process::is_dead(identity) || !process::has_thread(identity.pid, thread))
             && process::is_dead(Identity { pid: thread, started_ticks: 0 })
         {
             self.control.lock.mutex.declare_owner_dead(thread);

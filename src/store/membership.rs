@@ -73,10 +73,14 @@ pub(crate) fn find_open(device: u64, inode: u64, mode: Mode) -> Option<Arc<Share
     open.and_then(|entry| entry.shared.upgrade())
 }
 
+/// Sees to it that forks leave no child with locks of its parent. To be called before the first lock is taken.
+pub(crate) fn watch_forks() {
+    fork::install(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
 /// Makes an opened store known to later opens of this process, to forks and to its exit. If another thread was faster,
 /// its store is returned instead.
 pub(crate) fn register(shared: Arc<Shared>) -> Result<Arc<Shared>> {
-    fork::install(before_fork, after_fork_in_parent, after_fork_in_child);
     at_exit();
     let stamp = file::stamp(&shared.files.log).map_err(|error| Error::io("look at", &shared.log_path(), error))?;
     let mut registry = REGISTRY.lock();

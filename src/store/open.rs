@@ -25,7 +25,7 @@ use crate::store::shared::{Files, Mode, Shared, integrity};
 use crate::sys::map::FileMap;
 use crate::sys::{file, fork, process};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -60,6 +60,7 @@ pub(crate) fn open(directory: &Path, how: &How) -> Result<Arc<Shared>> {
         shared.enter()?;
         return Ok(shared);
     }
+    membership::watch_forks();
     let shared = if how.read_only { open_reader(&directory, how)? } else { open_writer(&directory, how)? };
     membership::register(Arc::new(shared))
 }
@@ -102,21 +103,20 @@ fn open_reader(directory: &Path, how: &How) -> Result<Shared> {
     let open = |name: &str| file::open(&live.join(name), false).map_err(|error| cannot("open", &live.join(name), error));
     let path = live.join(LOCKS);
     // Held until the log is read, where nobody has the store open: no writer can come meanwhile.
-    let mut opening = if path.exists() { Some(Opening::acquire(&path, || file::open(&path, false), how.timeout)?) } else { None };
-    if let Some(mut opening) = opening.take_if(|opening| opening.is_live().unwrap_or(true)) {
-        if opening.is_live()? {
-            let files = Files { log: open(LOG)?, index: open(INDEX)?, order: open(ORDER)? };
-            let control_file = open(CONTROL)?;
-            if file::stamp(&control_file).map_or(0, |stamp| stamp.size) < CONTROL_BYTES {
-                return Err(other_layout(directory));
-            }
-            let control = control::map(&control_file, false).map_err(|error| Error::io("map", &live.join(CONTROL), error))?;
-            let shared = assemble(directory, Mode::Reader, how, files, control, false)?;
-            shared.require_joinable()?;
-            opening.attach()?;
-            shared.membership.join(opening, None)?;
-            return Ok(shared);
+    let opening = if path.exists() { Some(Opening::acquire(&path, || file::open(&path, false), how.timeout)?) } else { None };
+    let is_live = opening.as_ref().map_or(Ok(false), Opening::is_live)?;
+    if is_live && let Some(mut opening) = opening {
+        let files = Files { log: open(LOG)?, index: open(INDEX)?, order: open(ORDER)? };
+        let control_file = open(CONTROL)?;
+        if file::stamp(&control_file).map_or(0, |stamp| stamp.size) < CONTROL_BYTES {
+            return Err(other_layout(directory));
         }
+        let control = control::map(&control_file, false).map_err(|error| Error::io("map", &live.join(CONTROL), error))?;
+        let shared = assemble(directory, Mode::Reader, how, files, control, false)?;
+        shared.require_joinable()?;
+        opening.attach()?;
+        shared.membership.join(opening, None)?;
+        return Ok(shared);
     }
     // Nobody is there who could keep index and control in order for us: build our own, in memory, from the log.
     let memory = |name: &str| create::memory_file(name).map_err(|error| Error::io("make a memory file for", &live.join(name), error));
@@ -126,6 +126,7 @@ fn open_reader(directory: &Path, how: &How) -> Result<Shared> {
     let control = control::map(&control_file, true).map_err(|error| Error::io("map", &live.join(CONTROL), error))?;
     let shared = assemble(directory, Mode::Private, how, files, control, true)?;
     shared.prepare_alone()?;
+    drop(opening);
     Ok(shared)
 }
 
@@ -293,9 +294,9 @@ fn other_layout(directory: &Path) -> Error {
 }
 
 #[cold]
-fn not_a_log(path: &PathBuf, reason: NotALog) -> Error {
+fn not_a_log(path: &Path, reason: NotALog) -> Error {
     match reason {
-        NotALog::Damaged(what, offset) => integrity(path.clone(), offset, what),
+        NotALog::Damaged(what, offset) => integrity(path.to_owned(), offset, what),
         NotALog::Version(version) => Error::new(
             ErrorKind::VersionMismatch,
             format!(

@@ -59,6 +59,13 @@ pub(crate) fn process_of_thread(thread: u32) -> Option<u32> {
     text.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
 }
 
+/// Whether a process has a thread, now.
+pub(crate) fn has_thread(pid: u32, thread: u32) -> bool {
+    // SAFETY: signal 0 is not delivered; the call only tells whether it could be.
+    let outcome = unsafe { libc::syscall(libc::SYS_tgkill, pid, thread, 0) };
+    outcome == 0 || nix::errno::Errno::last() != nix::errno::Errno::ESRCH
+}
+
 /// The name of a program for messages: of this process.
 pub(crate) fn program_name() -> String {
     let name = std::env::current_exe().ok().and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));

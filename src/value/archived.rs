@@ -224,7 +224,7 @@ impl<'a> Archive<'a> {
     }
 
     /// Checks untrusted bytes in full; the error says what is wrong with them.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn checked(bytes: &'a [u8]) -> Result<Archive<'a>, String> {
         validate(bytes)?;
         Ok(Archive { bytes })
@@ -251,13 +251,13 @@ impl<'a> Archive<'a> {
 }
 
 /// An archive in memory of its own.
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) struct Encoded {
     /// One archive, as the writer wrote it.
     bytes: Vec<u8>,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Encoded {
     pub(super) fn of(
         body: impl FnOnce(&mut super::writer::Writer<'_>) -> Result<(), super::fault::Fault>,

@@ -52,7 +52,7 @@ mod writer;
 
 use serde::Serialize;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use archived::Encoded;
 pub(crate) use archived::{Archive, validate};
 pub(crate) use edit::{Edit, Number, Outcome, apply};
@@ -76,8 +76,9 @@ pub(crate) fn encode_json(text: &str, out: &mut Vec<u8>) -> Result<()> {
     Ok(writer::write(out, |writer| json::write_text(text, writer))?)
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Encoded {
+    #[cfg(test)]
     /// The archive of any serialisable value.
     pub(crate) fn new<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
         Ok(Encoded::of(|writer| value.serialize(writer))?)

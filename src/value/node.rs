@@ -160,7 +160,7 @@ impl<'a> Node<'a> {
     }
 
     /// How many arrays and objects are nested, this one included.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn depth(self) -> usize {
         archived::depth(self.0)
     }

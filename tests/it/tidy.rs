@@ -23,8 +23,18 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 /// Lowest first. `key` stands with `value`, since keys are written as JSON by it.
-const LAYERS: [&[&str]; 9] =
-    [&["error", "limits"], &["sys"], &["segment"], &["log"], &["value", "key"], &["index"], &["store"], &["verify"], &["pod"]];
+const LAYERS: [&[&str]; 10] = [
+    &["error", "limits"],
+    &["sys"],
+    &["segment"],
+    &["log"],
+    &["value", "key"],
+    &["index"],
+    &["store"],
+    &["verify"],
+    &["pod"],
+    &["fuzzing"],
+];
 
 fn layer(name: &str) -> Option<usize> {
     LAYERS.iter().position(|names| names.contains(&name))

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Runs each fuzz target (or those named) for so many seconds, on stable Rust: fuzz/run.sh SECONDS [TARGET...]
+# What it finds is kept in fuzz/artifacts/; an input worth keeping goes to fuzz/regressions/TARGET/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${1:-30}
+shift || true
+command -v cargo-fuzz >/dev/null || cargo install --locked -q cargo-fuzz
+targets=("$@")
+[ ${#targets[@]} -gt 0 ] || targets=(record live_files operations value json)
+for target in "${targets[@]}"; do
+  mkdir -p "fuzz/corpus/$target"
+  regressions=()
+  [ -d "fuzz/regressions/$target" ] && regressions=("fuzz/regressions/$target")
+  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer address "$target" "fuzz/corpus/$target" "${regressions[@]}" -- \
+    -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -detect_leaks=0 -print_final_stats=1
+done

@@ -1,0 +1,206 @@
+//! What the fuzz targets need of the inside, as functions of bytes. No part of the public interface.
+
+use crate::key::Key;
+use crate::limits::SEGMENT_BYTES;
+use crate::log::footer::{FOOTER_BYTES, Footer};
+use crate::log::header::{LOG_HEADER_BYTES, LogHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::log::record::{self, FRAME_BYTES, Kind};
+use crate::log::scan::{self, Scan};
+use crate::segment::control::{self, CONTROL_BYTES};
+use crate::segment::heap::{Heap, Position};
+use crate::store::open::{CONTROL, INDEX, LOG, ORDER};
+use crate::store::{create, membership};
+use crate::sys::map::FileMap;
+use crate::sys::{clock, file};
+use crate::value::{self, Archive, Edit, Encoded};
+use serde_json::Value;
+use std::path::Path;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// Walks bytes as a log and decodes whatever its transactions hold. Returns how many there are and how many records.
+pub fn scan_log(bytes: &[u8]) -> std::io::Result<(u64, u64)> {
+    let salt = LogHeader::decode(bytes).map_or(0, |header| header.salt);
+    let file = create::memory_file("log")?;
+    file::write_at(&file, bytes, 0)?;
+    let heap = Heap::new(FileMap::new(&file, (bytes.len() as u64).max(1), 1, false)?);
+    let ready = bytes.len() as u64 / 8 * 8;
+    let mut scan = Scan::new(&heap, ready, salt);
+    let (mut transactions, mut records) = (0, 0);
+    while let Ok(transaction) = scan.next() {
+        let again = scan::records_of(&heap, ready, &transaction.footer).unwrap_or_default();
+        assert!(again.iter().map(|(position, _)| position).eq(transaction.records.iter().map(|(position, _)| position)));
+        transactions += 1;
+        records += transaction.records.len() as u64;
+        for (_, record) in &transaction.records {
+            let _ = Key::decode(record.key()).map(|key| key.to_json());
+            let _ = walk_value(record.value());
+        }
+    }
+    let _ = scan.finds_later_transaction();
+    Ok((transactions, records))
+}
+
+/// Puts right every head and checksum of the log that `bytes` would be, as far as its frames can be followed, so that a
+/// fuzzer gets beyond them: what is left to be wrong is what checksums do not tell.
+pub fn mend_log(bytes: &mut [u8]) {
+    if bytes.len() < LOG_HEADER_BYTES as usize {
+        return;
+    }
+    let header = LogHeader { store: [1, 2], seed: 3, salt: 4, created_nanoseconds: 5 };
+    bytes[..LOG_HEADER_BYTES as usize].copy_from_slice(&header.encode());
+    let (mut start, mut at, mut segment_end) = (LOG_HEADER_BYTES as usize, LOG_HEADER_BYTES as usize, SEGMENT_BYTES as usize);
+    let (mut sequence, mut chain, mut records) = (0, header.salt, 0);
+    while let Some((size, kind)) = bytes.get(at..).and_then(record::frame) {
+        let end = at + size as usize;
+        if end > segment_end || end > bytes.len() && kind != Kind::Jump {
+            return;
+        }
+        match kind {
+            Kind::Jump => {
+                let target =
+                    record::jump_target(&bytes[at..at + FRAME_BYTES]).bytes() as usize / SEGMENT_BYTES as usize * SEGMENT_BYTES as usize;
+                let Some(head) = bytes.get_mut(target..target + SEGMENT_HEADER_BYTES) else { return };
+                if target <= at {
+                    return;
+                }
+                let span = u64::from(head[8] % 4) + 1;
+                head.copy_from_slice(&SegmentHeader { span, order: 1 }.encode(header.salt));
+                bytes[at..at + FRAME_BYTES].copy_from_slice(&record::jump(size, Position::from_bytes(target as u64)));
+                segment_end = target + (span * SEGMENT_BYTES) as usize;
+                at = target + SEGMENT_HEADER_BYTES;
+            }
+            Kind::Footer => {
+                let Some(mut footer) = Footer::decode(&bytes[at..end]) else { return };
+                sequence += 1;
+                (footer.start, footer.segment_end, footer.records) =
+                    (Position::from_bytes(start as u64), Position::from_bytes(segment_end as u64), records);
+                footer.counters.sequence = sequence;
+                let mended = footer.encode(chain);
+                bytes[at..end].copy_from_slice(&mended);
+                chain = footer.counters.chain;
+                records = 0;
+                at += FOOTER_BYTES;
+                start = at;
+            }
+            Kind::Set | Kind::Remove | Kind::Settings => {
+                if (size as usize) < record::HEADER_BYTES {
+                    return;
+                }
+                let sum = xxh3_64_with_seed(&bytes[at + record::HEADER_BYTES..end], xxh3_64(&bytes[at..at + 16])) as u32;
+                bytes[at + 16..at + 20].copy_from_slice(&sum.to_le_bytes());
+                chain = record::chain(chain, &bytes[at..end]);
+                records += 1;
+                at = end;
+            }
+        }
+    }
+}
+
+/// Appends a transaction of one record to a log that [`mend_log`] will mend. `given` is what a commit gives a record:
+/// version, position of the one before, ordinal; `counters` the footer's length and next ordinal. A key without bytes
+/// makes settings.
+pub fn append_transaction(log: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>, given: [u64; 3], counters: [u64; 2]) {
+    let kind = match value {
+        Some(_) if key.is_empty() => Kind::Settings,
+        Some(_) => Kind::Set,
+        None => Kind::Remove,
+    };
+    let start = log.len();
+    let _ = record::append(log, kind, record::hash_of(key, 3), &key[..key.len().min(1000)], |out| {
+        out.extend_from_slice(value.unwrap_or_default());
+        Ok::<(), ()>(())
+    });
+    record::complete(&mut log[start..], given[0], Position(given[1]), given[2]);
+    let counters = crate::segment::counters::Counters { length: counters[0], next_ordinal: counters[1], ..Default::default() };
+    log.extend_from_slice(&Footer { start: Position::NONE, records: 1, segment_end: Position::NONE, counters }.encode(0));
+}
+
+/// Notes in a closed store that all is in order, whatever its files hold: the next open trusts index and order unread.
+pub fn note_closed_in_order(live: &Path) -> std::io::Result<()> {
+    let control_file = file::open(&live.join(CONTROL), true)?;
+    if file::stamp(&control_file)?.size < CONTROL_BYTES {
+        return Ok(());
+    }
+    let control = control::map(&control_file, true)?;
+    let words: Vec<u8> = membership::lasting_words(control).into_iter().flat_map(|word| word.get().to_le_bytes()).collect();
+    let mut files = Vec::new();
+    for name in [LOG, INDEX, ORDER] {
+        let stamp = file::stamp_at(&live.join(name))?;
+        for word in [stamp.device, stamp.inode, stamp.size, stamp.modified_nanoseconds, stamp.changed_nanoseconds] {
+            files.extend_from_slice(&word.to_le_bytes());
+        }
+    }
+    control.closed.words.set(xxh3_64(&words));
+    control.closed.files.set(xxh3_64(&files));
+    control.closed.commit.set(control.commit.newest().wrapping_add(1));
+    Ok(())
+}
+
+/// Nanoseconds since 1970, to wait for a tick of a file's time.
+pub fn now_nanoseconds() -> u64 {
+    clock::unix_nanoseconds()
+}
+
+/// The archive of a JSON text.
+pub fn encode_json(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    value::encode_json(text, &mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// Whether bytes are an archive.
+pub fn validate(bytes: &[u8]) -> Result<(), String> {
+    value::validate(bytes)
+}
+
+/// Walks an archive in every way there is: its JSON text, and the value where no number is rounded in it.
+pub fn walk_value(bytes: &[u8]) -> Result<(String, Option<Value>), String> {
+    let archive = Archive::checked(bytes)?;
+    let node = archive.node();
+    let mut text = String::new();
+    node.write_json(&mut text);
+    assert!(node.eq_node(node));
+    assert!(node.depth() <= crate::limits::VALUE_DEPTH_MAX);
+    let value = node.to_value().ok();
+    if let Some(value) = &value {
+        assert!(node.eq_value(value));
+    }
+    assert_eq!(node.iter().count(), if node.is_array() { node.len() } else { 0 });
+    for (index, (key, part)) in node.entries().enumerate() {
+        assert!(node.get(key).is_some_and(|found| found.eq_node(part)), "entry {index} is found by its key");
+    }
+    let _ = (node.as_str(), node.as_bool(), node.as_i64(), node.as_f64(), node.is_null());
+    Ok((text, value))
+}
+
+/// Makes the edit of this number at a JSON pointer; returns the new archive, or nothing where nothing changed.
+pub fn edit_value(bytes: &[u8], pointer: &str, edit: u8, index: i64, new: &str) -> Result<Option<Vec<u8>>, crate::Error> {
+    let archive = Archive::checked(bytes).map_err(crate::Error::other)?;
+    let steps = value::parse_pointer(pointer)?;
+    let new = Encoded::from_json(new)?;
+    let mut replace = |value: &mut Value| {
+        *value = Value::from([value.take()].to_vec());
+        Ok(())
+    };
+    let edit = match edit % 11 {
+        0 => Edit::Set(new.archive()),
+        1 => Edit::SetIfAbsent(new.archive()),
+        2 => Edit::Remove,
+        3 => Edit::Add(value::Number::Int(index)),
+        4 => Edit::Push(new.archive()),
+        5 => Edit::Extend(new.archive()),
+        6 => Edit::Insert(index, new.archive()),
+        7 => Edit::Pop,
+        8 => Edit::Merge(new.archive()),
+        9 => Edit::Splice((std::ops::Bound::Included(index), std::ops::Bound::Unbounded), new.archive()),
+        _ => Edit::Update(&mut replace),
+    };
+    let mut out = b"before".to_vec();
+    match value::apply(Some(archive), &steps, edit, &mut out) {
+        Ok(outcome) if outcome.changed => Ok(Some(out.split_off(6))),
+        outcome => {
+            assert_eq!(out, b"before", "an edit that changes nothing appends nothing");
+            outcome.map(|_| None)
+        }
+    }
+}

@@ -1,0 +1,1 @@
+pub const CHILDREN: &[crate::support::Role] = &[];
