@@ -535,10 +535,10 @@ const SCENARIOS: &[Scenario] = &[
     scenario("transaction", base, transaction),
     scenario("extend", base, on_open!(|pod| pod.extend((0..12).map(|n| (n, n))); |pod| pod.extend((6..18).map(|n| (n, -n))))),
     scenario("snapshot", base, snapshots),
-    Scenario { ends: 10, sample: 20, ..scenario("segments", nearly_full_segment, across_segments) },
-    Scenario { ends: 30, sample: 40, ..scenario("growth begins", nearly_due, growth_begins) },
-    Scenario { ends: 30, sample: 40, ..scenario("growth ends", nearly_grown, growth_ends) },
-    Scenario { ends: 30, sample: 40, ..scenario("growth", nearly_due, growth_whole) },
+    Scenario { ends: 10, sample: 12, ..scenario("segments", nearly_full_segment, across_segments) },
+    Scenario { ends: 20, sample: 24, ..scenario("growth begins", nearly_due, growth_begins) },
+    Scenario { ends: 20, sample: 24, ..scenario("growth ends", nearly_grown, growth_ends) },
+    Scenario { ends: 20, sample: 24, ..scenario("growth", nearly_due, growth_whole) },
 ];
 
 fn run(role: &str, names: &[&str]) {

@@ -47,6 +47,7 @@ fn transaction(pod: &Pod) {
 /// What a reader may see of `a` and `b`.
 type Allowed = &'static [(i64, i64)];
 
+#[allow(clippy::type_complexity)]
 const OPERATIONS: &[(&str, fn(&Pod), Allowed)] =
     &[("set", set, &[(1, 1), (2, 1), (2, 2)]), ("transaction", transaction, &[(1, 1), (2, 2)])];
 
