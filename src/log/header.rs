@@ -35,7 +35,6 @@ pub(crate) const LOG_HEADER_BYTES: u64 = 4096;
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 32;
 const LOG_MAGIC: &[u8; 8] = b"tastyLOG";
 const SEGMENT_MAGIC: &[u8; 8] = b"tastySEG";
-const HEAD_BYTES: usize = 72;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LogHeader {
@@ -68,7 +67,7 @@ impl LogHeader {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<LogHeader, NotALog> {
-        if bytes.len() < HEAD_BYTES {
+        if bytes.len() < LOG_HEADER_BYTES as usize {
             return Err(NotALog::Damaged("the file is too short for the head of a log", bytes.len() as u64));
         }
         if &bytes[..8] != LOG_MAGIC {

@@ -11,7 +11,7 @@ use crate::limits::ORDER_BYTES_MAX;
 use crate::log::footer::FOOTER_BYTES;
 use crate::log::header::LOG_HEADER_BYTES;
 use crate::log::record::Kind;
-use crate::log::scan::{End, Scan};
+use crate::log::scan::Scan;
 use crate::segment::control::{LAYOUT, MAGIC};
 use crate::segment::counters::Counters;
 use crate::segment::heap::Position;
@@ -31,8 +31,7 @@ impl Shared {
             );
         }
         // Where this boot's processes had sealed: kept until the rebuild succeeded, also over a kill.
-        let is_ours = self.is_ours();
-        let sealed = if is_ours { self.control.log.sealed.get() } else { 0 };
+        let sealed = if self.is_ours() { self.control.log.sealed.get() } else { 0 };
         self.control.stamps.state.set(0);
         self.stamp(sealed)?;
         self.reset(readable)?;
@@ -64,10 +63,6 @@ impl Shared {
             self.growth().step(crate::index::grow::SLOTS_PER_INSERT * (inserts + 1), self)?;
             last = (transaction.footer_at, transaction.footer.counters);
             self.control.commit.publish(&last.1);
-            if is_ours && last.0.0 == sealed {
-                // What stands behind was never sealed: nobody has seen it, and nobody shall.
-                break End { at: transaction.footer_at.plus(FOOTER_BYTES as u64), why: "the last sealed transaction" };
-            }
         };
         if last.0.0 < sealed {
             return Err(self.damaged(end.at, end.why));
