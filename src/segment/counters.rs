@@ -4,7 +4,7 @@
 //! the commit word does not name, then stores the commit word; a reader takes the slot that it names and checks that
 //! it stayed. A writer that stops in between leaves the readers the other slot: they never wait.
 
-use crate::sys::atomic::{Ordering, Word, fence};
+use crate::sys::atomic::{Ordering, Word, fence, pause};
 
 /// What commits together with the data. Fixed by the footer of the transaction; this is a copy of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,6 +47,7 @@ pub(crate) struct CommitState {
     slots: [Slot; 2],
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<CommitState>() == 256);
 
 impl CommitState {
@@ -70,7 +71,7 @@ impl CommitState {
                 return Counters { sequence, length, next_ordinal, dirty, done, tried, aborted, chain };
             }
             // The slot was refilled: the commit word has moved on by at least two, so this ends.
-            std::hint::spin_loop();
+            pause();
         }
     }
 

@@ -56,3 +56,12 @@ impl Word {
         done
     }
 }
+
+/// Between two looks at a word that another thread is changing.
+#[inline(always)]
+pub(crate) fn pause() {
+    #[cfg(not(loom))]
+    std::hint::spin_loop();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}

@@ -1,0 +1,132 @@
+//! The lock-free steps of shared memory, under every order of threads and every reordering that the memory model allows.
+//!
+//! The files under test are the library's own, included by path; only the atomics are loom's. Threads stand for processes.
+//! Run with `RUSTFLAGS="--cfg loom" cargo test --release`.
+#![cfg(loom)]
+
+#[path = "../../../src/sys/atomic.rs"]
+mod atomic;
+
+mod crash {
+    pub fn point(_name: &'static str) {}
+}
+
+mod sys {
+    pub(crate) use crate::atomic;
+}
+
+#[path = "../../../src/segment/counters.rs"]
+#[allow(dead_code)]
+mod counters;
+
+#[cfg(test)]
+mod tests {
+    use crate::atomic::{AtomicU32, AtomicU64, Ordering, Word, fence};
+    use crate::counters::{CommitState, Counters};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    fn counters(sequence: u64) -> Counters {
+        Counters { sequence, length: sequence * 10, next_ordinal: sequence * 100, chain: sequence * 7, ..Counters::default() }
+    }
+
+    fn is_whole(counters: &Counters) -> bool {
+        counters.length == counters.sequence * 10 && counters.next_ordinal == counters.sequence * 100 && counters.chain == counters.sequence * 7
+    }
+
+    #[test]
+    fn counters_are_of_one_instant_and_never_go_back() {
+        loom::model(|| {
+            let state = Arc::new(CommitState::default());
+            state.publish(&counters(1));
+            let writer = {
+                let state = Arc::clone(&state);
+                thread::spawn(move || {
+                    state.publish(&counters(2));
+                    state.publish(&counters(3));
+                })
+            };
+            let seen = state.newest();
+            let read = state.read();
+            assert!(is_whole(&read) && seen <= read.sequence);
+            writer.join().unwrap();
+            assert_eq!(state.read().sequence, 3);
+        });
+    }
+
+    #[test]
+    fn the_counters_of_an_empty_store_are_never_torn() {
+        loom::model(|| {
+            let state = Arc::new(CommitState::default());
+            let writer = {
+                let state = Arc::clone(&state);
+                thread::spawn(move || {
+                    state.publish(&counters(1));
+                    state.publish(&counters(2));
+                })
+            };
+            assert!(is_whole(&state.read()));
+            writer.join().unwrap();
+        });
+    }
+
+    /// What `CommitState` would be with one slot and no marks in it: the check must see that it is wrong.
+    #[test]
+    #[should_panic]
+    fn one_slot_without_marks_is_torn() {
+        loom::model(|| {
+            let state = Arc::new([Word::new(1), Word::new(10), Word::new(100)]);
+            let writer = {
+                let state = Arc::clone(&state);
+                thread::spawn(move || {
+                    state[1].store(20, Ordering::Relaxed);
+                    state[2].store(200, Ordering::Relaxed);
+                    state[0].store(2, Ordering::Release);
+                })
+            };
+            let sequence = state[0].load(Ordering::Acquire);
+            assert_eq!((state[1].load(Ordering::Relaxed), state[2].load(Ordering::Relaxed)), (sequence * 10, sequence * 100));
+            writer.join().unwrap();
+        });
+    }
+
+    /// The two halves of `store/wait.rs`; whether the sleeper would sleep for ever.
+    fn handshake(fenced: bool) {
+        loom::model(move || {
+            let words = Arc::new((AtomicU64::new(0), AtomicU32::new(0), AtomicU32::new(0)));
+            let committer = {
+                let words = Arc::clone(&words);
+                thread::spawn(move || {
+                    words.0.store(1, Ordering::Release);
+                    if fenced {
+                        fence(Ordering::SeqCst);
+                    }
+                    if words.1.load(Ordering::Relaxed) != 0 {
+                        words.1.store(0, Ordering::Relaxed);
+                        words.2.fetch_add(1, Ordering::Release);
+                    }
+                })
+            };
+            let notice = words.2.load(Ordering::Acquire);
+            words.1.store(1, Ordering::Relaxed);
+            if fenced {
+                fence(Ordering::SeqCst);
+            }
+            let sees_commit = words.0.load(Ordering::Acquire) == 1;
+            committer.join().unwrap();
+            let is_woken = words.2.load(Ordering::Acquire) != notice;
+            assert!(sees_commit || is_woken, "the sleeper sleeps on though there was a commit");
+        });
+    }
+
+    #[test]
+    fn a_sleeper_sees_the_commit_or_is_woken() {
+        handshake(true);
+    }
+
+    #[test]
+    #[should_panic(expected = "sleeps on")]
+    fn without_the_fences_a_sleeper_is_forgotten() {
+        handshake(false);
+    }
+}
