@@ -199,7 +199,7 @@ impl Shared {
 
     fn was_closed_in_order(&self) -> bool {
         let closed = &self.control.closed;
-        closed.commit.get() == self.control.commit.newest() + 1
+        closed.commit.get() == self.control.commit.newest().wrapping_add(1)
             && self.control.stamps.state.get() == READY
             && self.lasting_sum() == closed.words.get()
             && self.files_sum().is_some_and(|sum| sum == closed.files.get())

@@ -9,7 +9,7 @@ use crate::support::{Child, Role, command, directory, hear, hear_end, say, text}
 use serde_json::{Value, json};
 use std::fs;
 use std::io::BufReader;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tastypod::{Error, ErrorKind, Key, Options, Pod};
@@ -252,50 +252,6 @@ fn a_read_only_handle_changes_nothing() {
     assert_eq!(listing(&path), before);
 }
 
-#[test]
-fn another_user_is_told_that_rights_are_missing() {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root can become another user");
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let rights = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    rights(dir.path(), 0o755);
-    let (private, public) = (dir.path().join("private.pod"), dir.path().join("public.pod"));
-    let keep = Pod::open(&private).unwrap();
-    keep.set("k", 1).unwrap();
-    let public_pod = Options::new().file_mode(0o644).open(&public).unwrap();
-    public_pod.set("k", 1).unwrap();
-    let ask = |path: &Path, how: &str| {
-        let mut child = Child::start("open-as-nobody", &[text(path), how]);
-        let said = child.lines();
-        assert!(child.wait().success(), "{said:?}");
-        said.join("\n")
-    };
-    let told = |path: &Path, how: &str| {
-        let said = ask(path, how);
-        assert!(said.starts_with("Io: ") && said.contains("no permission") && said.contains(text(path)), "{said}");
-    };
-    let before = listing(dir.path());
-    told(&private, "write");
-    told(&private, "read");
-    told(&public, "write");
-    told(&dir.path().join("new.pod"), "write");
-    assert_eq!(ask(&public, "read"), "1");
-    assert_eq!(listing(dir.path()), before);
-    drop((keep, public_pod));
-    // The same with nobody there.
-    told(&private, "write");
-    told(&public, "write");
-    assert_eq!(ask(&public, "read"), "1");
-    // With rights on everything the other user takes part.
-    let shared = dir.path().join("shared.pod");
-    let pod = Options::new().file_mode(0o666).open(&shared).unwrap();
-    pod.set("k", 1).unwrap();
-    assert_eq!(ask(&shared, "write"), "1");
-    assert_eq!(pod.get("nobody").unwrap(), Some(json!(1)));
-}
-
 fn open_as_nobody(arguments: &[String]) {
     let (user, group) = (nix::unistd::Uid::from_raw(65_534), nix::unistd::Gid::from_raw(65_534));
     nix::unistd::setgroups(&[]).unwrap();
@@ -402,14 +358,6 @@ fn fill_disk(arguments: &[String]) {
     complete(&Pod::open(path).unwrap(), written + 1);
 }
 
-#[test]
-fn a_store_that_cannot_be_made_on_a_full_disk_can_be_made_later() {
-    for kind in ["tmpfs", "ext4"] {
-        let dir = directory();
-        on_disk_of(kind, dir.path(), "create-on-full-disk");
-    }
-}
-
 fn create_on_full_disk(arguments: &[String]) {
     let path = Path::new(&arguments[0]);
     // Every amount of space that does not suffice fails somewhere else.
@@ -440,14 +388,6 @@ fn create_on_full_disk(arguments: &[String]) {
     }
 }
 
-#[test]
-fn a_rebuild_on_a_full_disk_keeps_the_log() {
-    for kind in ["tmpfs", "ext4"] {
-        let dir = directory();
-        on_disk_of(kind, dir.path(), "rebuild-on-full-disk");
-    }
-}
-
 fn rebuild_on_full_disk(arguments: &[String]) {
     let path = Path::new(&arguments[0]);
     let pod = Pod::open(path).unwrap();
@@ -467,14 +407,6 @@ fn rebuild_on_full_disk(arguments: &[String]) {
     assert_eq!(pod.len(), 10_000);
     assert!(pod.verify().unwrap().is_clean());
     pod.set("k", 1).unwrap();
-}
-
-#[test]
-fn a_read_only_file_system_can_be_read() {
-    for kind in ["tmpfs", "ext4"] {
-        let dir = directory();
-        on_disk_of(kind, dir.path(), "read-only-disk");
-    }
 }
 
 fn read_only_disk(arguments: &[String]) {
@@ -505,24 +437,6 @@ fn limited(kilobytes: u64, role: &str, path: &Path) -> Child {
     Child { process, input, output }
 }
 
-#[test]
-fn little_address_space_is_enough_or_the_reason_of_an_error() {
-    let dir = directory();
-    for kilobytes in [60_000, 100_000, 200_000, 400_000, 1_000_000, 4_000_000, 100_000_000] {
-        let path = dir.path().join(format!("{kilobytes}.pod"));
-        let mut child = limited(kilobytes, "little-memory", &path);
-        let said = child.lines().join("\n");
-        assert!(child.wait().success(), "with {kilobytes} kilobytes: {said}");
-        let (written, error) = said.split_once(' ').unwrap_or((&said, ""));
-        let pod = Pod::open(&path).unwrap();
-        assert_eq!(pod.len().to_string(), written, "what was written with {kilobytes} kilobytes is there: {error}");
-        assert!(pod.verify().unwrap().is_clean());
-        assert!(error.is_empty() || error.contains("ulimit -v") || error.contains("annot allocate memory"), "{kilobytes}: {error}");
-        assert!(!error.is_empty() || written == "40", "{kilobytes}: {said}");
-        println!("{kilobytes} kB: {said}");
-    }
-}
-
 /// Says how many values were written, and the error that ended it.
 fn little_memory(arguments: &[String]) {
     let pod = match Pod::open(&arguments[0]) {
@@ -537,29 +451,6 @@ fn little_memory(arguments: &[String]) {
         }
     }
     say(40);
-}
-
-#[test]
-fn a_store_that_outgrows_the_address_space_of_a_process_says_so_there() {
-    let dir = directory();
-    let path = dir.path().join("a.pod");
-    let pod = Pod::open(&path).unwrap();
-    pod.set("early", 1).unwrap();
-    let mut child = limited(200_000, "little-memory-reads", &path);
-    assert_eq!(child.line().as_deref(), Some("1"));
-    // Both the log and the index grow.
-    for n in 0..90 {
-        pod.set(n, "x".repeat(1_000_000)).unwrap();
-    }
-    pod.set("late", 1).unwrap();
-    child.tell("go on");
-    let said = child.lines();
-    assert!(child.wait().success(), "{said:?}");
-    assert_eq!(said[0], "1", "what is in reach can be read");
-    assert!(said[1].contains("ulimit -v") && said[1].contains(text(&path)), "{said:?}");
-    assert!(said[2].contains("ulimit -v") && said[2].contains(text(&path)), "{said:?}");
-    pod.set("after", 1).unwrap();
-    assert!(pod.verify().unwrap().is_clean());
 }
 
 fn little_memory_reads(arguments: &[String]) {
