@@ -426,17 +426,6 @@ fn read_only_disk(arguments: &[String]) {
     reader.close().unwrap();
 }
 
-/// A role with a limit on its address space, in kilobytes.
-fn limited(kilobytes: u64, role: &str, path: &Path) -> Child {
-    let role = command(role, &[text(path)]);
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -v {kilobytes} && exec \"$0\" \"$@\"")]).arg(role.get_program()).args(role.get_args());
-    command.envs(role.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (input, output) = (process.stdin.take(), BufReader::new(process.stdout.take().unwrap()));
-    Child { process, input, output }
-}
-
 /// Says how many values were written, and the error that ended it.
 fn little_memory(arguments: &[String]) {
     let pod = match Pod::open(&arguments[0]) {
