@@ -28,10 +28,10 @@ pub(crate) const INDEX_BYTES_MAX: u64 = 1 << 36;
 /// Bytes of the order file that a process maps where it may: 2^33 ordinals.
 pub(crate) const ORDER_BYTES_MAX: u64 = 1 << 36;
 
+/// Bytes of the segments file: 32 for each segment of the largest log.
+pub(crate) const SEGMENTS_BYTES_MAX: u64 = LOG_BYTES_MAX / SEGMENT_BYTES * 32;
+
 /// Processes that can have one store open at once.
 pub(crate) const PROCESSES_MAX: usize = 4096;
-
-/// Older versions that a point read walks before it starts again with a newer commit word.
-pub(crate) const VERSION_WALK_MAX: u32 = 64;
 
 const _: () = assert!(LOG_BYTES_MAX <= 1 << 43);

@@ -2,12 +2,16 @@
 
 use crate::error::Result;
 use crate::index::order;
-use crate::limits::PROCESSES_MAX;
+use crate::limits::{PROCESSES_MAX, SEGMENT_BYTES};
+use crate::log::footer::{self, Footer};
 use crate::log::record::{Kind, Record};
 use crate::log::scan::Scan;
-use crate::segment::heap::Position;
+use crate::segment::counters::Counters;
+use crate::segment::heap::{Position, Segment};
+use crate::segment::slots::INSIDE;
 use crate::store::locked::Locked;
 use crate::store::shared::{Mode, Shared};
+use crate::store::snapshot::Instant;
 use crate::sys::atomic::Ordering;
 use crate::sys::process;
 use crate::value;
@@ -100,8 +104,14 @@ pub struct Stats {
     pub transactions: u64,
     /// Ordinals given out; those beyond `keys` are holes that removals left.
     pub ordinals: u64,
-    /// Bytes of log in use.
+    /// Bytes of log in use: its segments.
     pub log_bytes: u64,
+    /// Bytes of the records in them that are the newest of their keys; what a kill left uncounted is counted too much.
+    pub live_bytes: u64,
+    /// Segments of the log, of 4 MiB each, and how many are free.
+    pub segments: u64,
+    /// See `segments`.
+    pub segments_free: u64,
     /// Bytes of log with disk blocks: in use, or allocated ahead.
     pub log_bytes_ready: u64,
     /// Bytes of the index with disk blocks.
@@ -125,11 +135,17 @@ pub(crate) fn stats(shared: &Shared) -> Result<Stats> {
     let counters = shared.control.commit.read();
     let (_, table) = shared.table()?;
     let ready = &shared.control.ready;
+    let slots = (0..shared.control.log.segments.load(Ordering::Relaxed)).filter_map(|segment| shared.slot(Segment(segment)).ok());
+    let slots: Vec<(u64, u64)> = slots.map(|slot| (slot.order.load(Ordering::Relaxed), slot.live.load(Ordering::Relaxed))).collect();
+    let segments = slots.iter().filter(|(order, _)| *order != 0).count() as u64;
     Ok(Stats {
         keys: counters.length,
         transactions: counters.sequence,
         ordinals: counters.next_ordinal,
-        log_bytes: shared.control.log.sealed.load(Ordering::Acquire) * 8,
+        log_bytes: segments * SEGMENT_BYTES,
+        live_bytes: slots.iter().filter(|(order, _)| !matches!(*order, 0 | INSIDE)).map(|(_, live)| live).sum(),
+        segments,
+        segments_free: slots.len() as u64 - segments,
         log_bytes_ready: ready.log.load(Ordering::Relaxed),
         index_bytes: ready.index.load(Ordering::Relaxed),
         order_bytes: ready.order.load(Ordering::Relaxed),
@@ -147,40 +163,87 @@ pub(crate) fn stats(shared: &Shared) -> Result<Stats> {
 /// The state that the log alone says a store has.
 #[derive(Default)]
 struct Replayed<'a> {
-    /// The newest record of every key that ever was.
+    /// The newest record of every key of which there is any.
     heads: HashMap<&'a [u8], (Position, Record<'a>)>,
-    sequence: u64,
-    length: u64,
-    next_ordinal: u64,
-    settings: Position,
+    last: Option<Footer>,
     end: Position,
+    settings: Position,
 }
 
 pub(crate) fn verify(shared: &Shared, timeout: Duration) -> Result<Report> {
     shared.enter()?;
-    // Under the mutex nothing changes meanwhile. Who only reads compares with a store that others may be changing, and
-    // so checks the log up to the commit that he saw.
-    let _locked = if shared.mode == Mode::Writer { Some(Locked::new(shared, timeout)?) } else { None };
     let mut report = Report::default();
-    let counters = shared.control.commit.read();
-    let replayed = replay(shared, counters.sequence, &mut report);
-    report.expect("the commit word", counters.sequence, replayed.sequence);
-    report.expect("the number of keys", counters.length, replayed.length);
-    report.expect("the next ordinal", counters.next_ordinal, replayed.next_ordinal);
-    if shared.mode != Mode::Reader {
-        report.expect("the position of the settings", shared.control.log.settings.get(), replayed.settings.0);
-        report.expect("the sealed position", shared.control.log.sealed.get(), replayed.end.0);
-        compare_index(shared, &replayed, &mut report)?;
-        compare_order(shared, &replayed, &mut report)?;
+    match shared.mode {
+        // Under the mutex nothing changes meanwhile.
+        Mode::Writer => {
+            let _locked = Locked::new(shared, timeout)?;
+            compare(shared, &mut report)?;
+        }
+        Mode::Private => compare(shared, &mut report)?,
+        // Who only reads checks what one snapshot sees, while others go on.
+        Mode::Reader => check_snapshot(&Instant::take(shared)?, &mut report)?,
     }
     Ok(report)
+}
+
+fn check_snapshot(instant: &Instant<&Shared>, report: &mut Report) -> Result<()> {
+    let (shared, counters) = (*instant.shared()?, instant.counters());
+    let (mut length, mut sum) = (0, 0u64);
+    for ordinal in 0..counters.next_ordinal {
+        if let Some(record) = shared.ordinal_at(counters.sequence, ordinal)? {
+            check_record(shared, &record, report);
+            length += 1;
+            sum = sum.wrapping_add(footer::fingerprint(record.hash(), record.version()));
+            let found = shared.get_at(counters.sequence, record.hash(), record.key())?;
+            if found.is_none_or(|found| !std::ptr::eq(found.bytes(), record.bytes())) {
+                report.find(format!("the index has another record than the order of the key with ordinal {ordinal}"));
+            }
+        }
+    }
+    report.keys = length;
+    report.expect("the number of keys", counters.length, length);
+    Ok(())
+}
+
+fn check_record(shared: &Shared, record: &Record<'_>, report: &mut Report) {
+    report.records += 1;
+    let at = || shared.heap.position_of(record.bytes()).bytes();
+    if !record.is_intact() {
+        report.find(format!("the checksum of the record at byte {} is wrong", at()));
+    }
+    if record.kind() != Kind::Settings && record.hash() != crate::log::record::hash_of(record.key(), shared.header.seed) {
+        report.find(format!("the record at byte {} has another hash than its key", at()));
+    }
+    if record.kind() != Kind::Remove
+        && let Err(what) = value::validate(record.value())
+    {
+        report.find(format!("the value at byte {} is malformed: {what}", at()));
+    }
+}
+
+fn compare(shared: &Shared, report: &mut Report) -> Result<()> {
+    let counters = shared.control.commit.read();
+    let replayed = replay(shared, counters.sequence, report);
+    let said = replayed.last.map_or_else(Counters::default, |footer| footer.counters);
+    report.expect("the commit word", counters.sequence, said.sequence);
+    report.expect("the number of keys", counters.length, said.length);
+    report.expect("the next ordinal", counters.next_ordinal, said.next_ordinal);
+    report.expect("the position of the settings", shared.control.log.settings.get(), replayed.settings.0);
+    report.expect("the sealed position", shared.control.log.sealed.get(), replayed.end.0);
+    let present: Vec<_> = replayed.heads.values().filter(|(_, record)| record.is_set()).collect();
+    report.expect("the number of keys in the log", present.len() as u64, said.length);
+    let sum = present.iter().fold(0u64, |sum, (_, record)| sum.wrapping_add(footer::fingerprint(record.hash(), record.version())));
+    report.expect("the fingerprint of all keys", sum, replayed.last.map_or(0, |footer| footer.fingerprint));
+    compare_index(shared, &replayed, report)?;
+    compare_order(shared, &replayed, said.next_ordinal, report)?;
+    compare_segments(shared, &replayed, report)
 }
 
 fn replay<'a>(shared: &'a Shared, until: u64, report: &mut Report) -> Replayed<'a> {
     let ready = shared.control.ready.log.load(Ordering::Acquire);
     let mut scan = Scan::new(&shared.heap, ready, shared.header.salt);
     let mut replayed = Replayed::default();
-    while replayed.sequence < until {
+    while replayed.last.map_or(0, |footer| footer.counters.sequence) < until {
         let transaction = match scan.next() {
             Ok(transaction) => transaction,
             Err(end) => {
@@ -188,55 +251,52 @@ fn replay<'a>(shared: &'a Shared, until: u64, report: &mut Report) -> Replayed<'
                 break;
             }
         };
-        let counters = transaction.footer.counters;
-        for (position, record) in transaction.records {
-            report.records += 1;
-            if record.version() != counters.sequence {
-                report.find(format!(
-                    "the record at byte {} has version {} in transaction {}",
-                    position.bytes(),
-                    record.version(),
-                    counters.sequence
-                ));
+        for (position, record) in &transaction.records {
+            check_record(shared, record, report);
+            if transaction.footer.is_some_and(|(_, footer)| footer.counters.sequence != record.version()) {
+                report.find(format!("the record at byte {} has the version of another transaction", position.bytes()));
             }
             if record.kind() == Kind::Settings {
-                replayed.settings = position;
+                replayed.settings = *position;
                 continue;
             }
-            if record.hash() != crate::log::record::hash_of(record.key(), shared.header.seed) {
-                report.find(format!("the record at byte {} has another hash than its key", position.bytes()));
-            }
-            if record.is_set()
-                && let Err(what) = value::validate(record.value())
+            let before = replayed.heads.insert(record.key(), (*position, *record));
+            if let Some((_, before)) = before
+                && before.is_set() == record.is_set()
+                && before.ordinal() != record.ordinal()
+                && transaction.footer.is_some()
+                && before.version() == record.version()
             {
-                report.find(format!("the value at byte {} is malformed: {what}", position.bytes()));
-            }
-            let before = replayed.heads.insert(record.key(), (position, record));
-            let was_set = before.as_ref().is_some_and(|(_, before)| before.is_set());
-            if record.previous() != before.map_or(Position::NONE, |(position, _)| position) {
-                report.find(format!("the record at byte {} does not name the one that it replaces", position.bytes()));
-            }
-            match (record.is_set(), was_set) {
-                (true, true) if before.is_some_and(|(_, before)| before.ordinal() != record.ordinal()) => {
-                    report.find(format!("the record at byte {} moved its key to another ordinal", position.bytes()));
-                }
-                (true, false) => {
-                    report.expect("the ordinal of a new key", record.ordinal(), replayed.next_ordinal);
-                    replayed.next_ordinal += 1;
-                    replayed.length += 1;
-                }
-                (false, true) => replayed.length -= 1,
-                (false, false) => report.find(format!("the record at byte {} removes an absent key", position.bytes())),
-                (true, true) => {}
+                report.find(format!("the record at byte {} moved its key to another ordinal", position.bytes()));
             }
         }
         report.transactions += 1;
-        replayed.sequence = counters.sequence;
-        replayed.end = transaction.footer_at;
-        report.expect("the number of keys in a footer", counters.length, replayed.length);
-        report.expect("the next ordinal in a footer", counters.next_ordinal, replayed.next_ordinal);
+        if let Some((at, footer)) = transaction.footer {
+            (replayed.end, replayed.last) = (at, Some(footer));
+        }
     }
     replayed
+}
+
+/// What is counted of each segment against what the newest records of all keys take in it.
+fn compare_segments(shared: &Shared, replayed: &Replayed<'_>, report: &mut Report) -> Result<()> {
+    let mut live: HashMap<u64, u64> = HashMap::new();
+    let settings = (replayed.settings != Position::NONE).then(|| shared.record(replayed.settings)).transpose()?;
+    let heads = replayed.heads.values().copied().chain(settings.map(|settings| (replayed.settings, settings)));
+    for (position, record) in heads {
+        // The mark of a removed key may be dropped from the index, then nobody counts it out.
+        *live.entry(position.segment().0).or_default() += record.bytes().len() as u64;
+        if shared.slot(position.segment())?.order.get() == 0 {
+            report.find(format!("the segment of the newest record at byte {} counts as free", position.bytes()));
+        }
+    }
+    for (segment, live) in live {
+        let counted = shared.slot(Segment(segment))?.live.get();
+        if counted < live {
+            report.find(format!("segment {segment} counts {counted} bytes in use, {live} are"));
+        }
+    }
+    Ok(())
 }
 
 fn compare_index(shared: &Shared, replayed: &Replayed<'_>, report: &mut Report) -> Result<()> {
@@ -276,13 +336,12 @@ fn compare_index(shared: &Shared, replayed: &Replayed<'_>, report: &mut Report) 
     Ok(())
 }
 
-fn compare_order(shared: &Shared, replayed: &Replayed<'_>, report: &mut Report) -> Result<()> {
+fn compare_order(shared: &Shared, replayed: &Replayed<'_>, next_ordinal: u64, report: &mut Report) -> Result<()> {
     let mut present = 0;
-    for ordinal in 0..replayed.next_ordinal {
-        let Some(position) = shared.ordinal_head(ordinal) else {
-            report.find(format!("ordinal {ordinal} names nothing"));
-            continue;
-        };
+    for ordinal in 0..next_ordinal {
+        // Nothing stands where a key was removed whose records are gone.
+        let Some(position) = shared.ordinal_head(ordinal) else { continue };
+
         let Ok(record) = shared.record(position) else {
             report.find(format!("ordinal {ordinal} names a place without a record"));
             continue;
@@ -300,6 +359,6 @@ fn compare_order(shared: &Shared, replayed: &Replayed<'_>, report: &mut Report) 
             }
         }
     }
-    report.expect("the number of keys in order", present, replayed.length);
+    report.expect("the number of keys in order", present, replayed.last.map_or(0, |footer| footer.counters.length));
     Ok(())
 }

@@ -165,13 +165,19 @@ impl<W: Words> Table<'_, W> {
     /// Looks for the slot of a key with this hash, in slots below `limit`. `is_key` looks at a record that may be it.
     #[inline]
     pub(crate) fn find<E>(&self, hash: u64, limit: u64, mut is_key: impl FnMut(Position) -> Result<bool, E>) -> Result<Found, E> {
+        self.find_entry(hash, limit, |_, entry| is_key(entry.position()))
+    }
+
+    /// The same; `is_key` is told the slot too.
+    #[inline(always)]
+    pub(crate) fn find_entry<E>(&self, hash: u64, limit: u64, mut is_key: impl FnMut(u64, Entry) -> Result<bool, E>) -> Result<Found, E> {
         let mut slot = self.place.home(hash);
         while slot < limit {
             let entry = self.entry(slot);
             if entry.0 == 0 {
                 return Ok(Found::Vacant { slot });
             }
-            if entry.may_be(hash) && is_key(entry.position())? {
+            if entry.may_be(hash) && is_key(slot, entry)? {
                 return Ok(Found::At { slot, entry });
             }
             slot += 1;

@@ -1,10 +1,9 @@
 //! A transaction before it is in the log: its records, built privately, and where they will lie.
 
 use super::footer::FOOTER_BYTES;
-use super::header::SEGMENT_HEADER_BYTES;
 use super::record::{self, FRAME_BYTES, Kind, Record};
 use crate::limits::SEGMENT_BYTES;
-use crate::segment::heap::Position;
+use crate::segment::heap::{Position, Segment};
 use hashbrown::HashTable;
 
 /// One record of a batch.
@@ -110,7 +109,9 @@ impl Batch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) at: Position,
-    pub(crate) segment_end: Position,
+    /// The run of segments that it stands in.
+    pub(crate) segment: Segment,
+    pub(crate) span: u64,
 }
 
 /// A segment that a cursor enters.
@@ -119,31 +120,49 @@ pub(crate) struct Entered {
     /// Where the jump stands, and how many bytes it covers.
     pub(crate) from: Position,
     pub(crate) rest: u64,
-    pub(crate) segment: Position,
+    pub(crate) segment: Segment,
     pub(crate) span: u64,
+    /// Records of the batch that stand before it.
+    pub(crate) records: usize,
 }
 
 /// Room for the jump that every segment must be able to end with.
 const JUMP_BYTES: u64 = FRAME_BYTES as u64;
 
-impl Cursor {
-    /// Takes `size` bytes: where they lie, and the segment that had to be entered for them. The next segment is the one
-    /// behind this.
-    #[inline]
-    pub(crate) fn place(&mut self, size: u64) -> (Option<Entered>, Position) {
-        let rest = self.segment_end.bytes() - self.at.bytes();
-        if size + JUMP_BYTES <= rest {
-            let at = self.at;
-            self.at = at.plus(size);
-            return (None, at);
-        }
-        let segment = self.segment_end;
-        let span = (SEGMENT_HEADER_BYTES as u64 + size + JUMP_BYTES + FOOTER_BYTES as u64).div_ceil(SEGMENT_BYTES);
-        let entered = Entered { from: self.at, rest, segment, span };
-        let at = segment.plus(SEGMENT_HEADER_BYTES as u64);
-        *self = Cursor { at: at.plus(size), segment_end: segment.plus(span * SEGMENT_BYTES) };
-        (Some(entered), at)
-    }
+/// What a cursor is to make room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Frame {
+    /// Starts in the first segment of a run, where the slot that vouches for it is found from its position.
+    Record,
+    Footer,
 }
 
-const _: () = assert!(SEGMENT_HEADER_BYTES.is_multiple_of(8));
+impl Cursor {
+    /// Bytes from the cursor to where its segment ends for such a frame.
+    fn rest(&self, frame: Frame) -> u64 {
+        let end = self.segment.end(if frame == Frame::Record { 1 } else { self.span });
+        end.bytes().saturating_sub(self.at.bytes())
+    }
+
+    /// Takes `size` bytes: where they lie, and the segment that had to be entered for them, which `take` finds, given
+    /// its span.
+    #[inline]
+    pub(crate) fn place<E>(
+        &mut self,
+        size: u64,
+        frame: Frame,
+        take: impl FnOnce(u64) -> Result<Segment, E>,
+    ) -> Result<(Option<Entered>, Position), E> {
+        if size + JUMP_BYTES <= self.rest(frame) {
+            let at = self.at;
+            self.at = at.plus(size);
+            return Ok((None, at));
+        }
+        let span = (Segment(0).first().bytes() + size + JUMP_BYTES + FOOTER_BYTES as u64).div_ceil(SEGMENT_BYTES);
+        let segment = take(span)?;
+        let entered = Entered { from: self.at, rest: self.segment.end(self.span).bytes() - self.at.bytes(), segment, span, records: 0 };
+        let at = segment.first();
+        *self = Cursor { at: at.plus(size), segment, span };
+        Ok((Some(entered), at))
+    }
+}

@@ -15,25 +15,39 @@
 //!     56      8  tasks done after it
 //!     64      8  tasks tried out after it
 //!     72      8  tasks aborted after it
-//!     80      8  position of the end of the segment that the footer stands in
-//!     88      8  chain: checksum of bytes 0..88, continuing that of the transaction's records, continuing the chain
+//!     80      4  number of the segment that the footer stands in, by its place in the file
+//!     84      4  number of segments in that run
+//!     88      8  fingerprint after it: the sum of a hash of key and version (`fingerprint`) over all keys present
+//!     96      8  chain: checksum of bytes 0..96, continuing that of the transaction's records, continuing the chain
 //!                of the transaction before, continuing the log's salt
 //! ```
 
 use super::record::{Kind, word};
 use crate::segment::counters::Counters;
-use crate::segment::heap::Position;
+use crate::segment::heap::{Position, Segment};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-pub(crate) const FOOTER_BYTES: usize = 96;
+pub(crate) const FOOTER_BYTES: usize = 104;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Footer {
     pub(crate) start: Position,
     pub(crate) records: u32,
-    pub(crate) segment_end: Position,
+    pub(crate) segment: Segment,
+    pub(crate) span: u32,
+    pub(crate) fingerprint: u64,
     /// The counters; their chain is the footer's.
     pub(crate) counters: Counters,
+}
+
+/// What a key that is present adds to the fingerprint of the store: a key that is lost, that comes back, or that has an old
+/// value changes the sum.
+#[inline]
+pub(crate) fn fingerprint(hash: u64, version: u64) -> u64 {
+    (hash ^ version.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        .wrapping_mul(0xd6e8_feb8_6659_fd93)
+        .rotate_left(32)
+        .wrapping_mul(0xff51_afd7_ed55_8ccd)
 }
 
 impl Footer {
@@ -53,13 +67,14 @@ impl Footer {
             (56, counters.done),
             (64, counters.tried),
             (72, counters.aborted),
-            (80, self.segment_end.0),
+            (80, self.segment.0 | u64::from(self.span) << 32),
+            (88, self.fingerprint),
         ];
         for (at, value) in words {
             bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
         }
-        self.counters.chain = xxh3_64_with_seed(&bytes[..88], records_chain);
-        bytes[88..].copy_from_slice(&self.counters.chain.to_le_bytes());
+        self.counters.chain = xxh3_64_with_seed(&bytes[..96], records_chain);
+        bytes[96..].copy_from_slice(&self.counters.chain.to_le_bytes());
         bytes
     }
 
@@ -73,7 +88,9 @@ impl Footer {
         Some(Footer {
             start: Position(word(bytes, 0)),
             records: u32::from_le_bytes([bytes[20], bytes[21], bytes[22], bytes[23]]),
-            segment_end: Position(word(bytes, 80)),
+            segment: Segment(word(bytes, 80) & u64::from(u32::MAX)),
+            span: (word(bytes, 80) >> 32) as u32,
+            fingerprint: word(bytes, 88),
             counters: Counters {
                 sequence: word(bytes, 24),
                 length: word(bytes, 32),
@@ -82,13 +99,13 @@ impl Footer {
                 done: word(bytes, 56),
                 tried: word(bytes, 64),
                 aborted: word(bytes, 72),
-                chain: word(bytes, 88),
+                chain: word(bytes, 96),
             },
         })
     }
 
     /// Whether `bytes` are a footer that rightly continues `records_chain`.
     pub(crate) fn is_intact(bytes: &[u8], records_chain: u64) -> bool {
-        bytes.len() >= FOOTER_BYTES && word(bytes, 88) == xxh3_64_with_seed(&bytes[..88], records_chain)
+        bytes.len() >= FOOTER_BYTES && word(bytes, 96) == xxh3_64_with_seed(&bytes[..96], records_chain)
     }
 }

@@ -14,25 +14,31 @@
 //!     64      8  checksum of bytes 0..64
 //! ```
 //!
-//! padded to 4096 bytes. Every further segment starts with:
+//! padded to 4096 bytes. Every segment starts with a head, the first behind that of the file:
 //!
 //! ```text
 //!      0      8  "tastySEG"
 //!      8      8  number of segments in this run: more than one for a record that fits in none
-//!     16      8  order: one more than that of the segment written before it
-//!     24      8  checksum of bytes 0..24, continuing the salt
+//!     16      8  order: one more than that of the segment that the log left for it
+//!     24      8  number of the last transaction that ended before it
+//!     32      8  chain: the running checksum, as the next footer continues it (`footer.rs`)
+//!     40      8  records before it of the transaction that goes on in it
+//!     48      8  position of that transaction's first frame; 0 in the first segment of a new log
+//!     56      8  checksum of bytes 0..56, continuing the salt
 //! ```
 //!
-//! A segment's bytes behind the last footer mean nothing.
+//! A segment of which nothing is needed any more is taken anew: its magic is wiped, then the log enters
+//! it with a new order. So the log is the segments with a head, by their orders, and where an order is missing the next
+//! head tells how to go on. A segment's bytes behind the last footer mean nothing.
 
 use super::record::word;
 use crate::limits::SEGMENT_BYTES;
+use crate::segment::heap::Position;
+pub(crate) use crate::segment::heap::{LOG_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Changes with every change of a byte in this folder's formats.
 pub(crate) const FORMAT: u64 = 1;
-pub(crate) const LOG_HEADER_BYTES: u64 = 4096;
-pub(crate) const SEGMENT_HEADER_BYTES: usize = 32;
 const LOG_MAGIC: &[u8; 8] = b"tastyLOG";
 const SEGMENT_MAGIC: &[u8; 8] = b"tastySEG";
 
@@ -97,23 +103,48 @@ impl LogHeader {
 pub(crate) struct SegmentHeader {
     pub(crate) span: u64,
     pub(crate) order: u64,
+    /// The last transaction that ended before it.
+    pub(crate) sequence: u64,
+    pub(crate) chain: u64,
+    /// How much of the next transaction stands before it, and where that starts.
+    pub(crate) records: u64,
+    pub(crate) start: Position,
 }
 
 impl SegmentHeader {
+    /// The head of a new log's first segment.
+    pub(crate) fn first(salt: u64) -> SegmentHeader {
+        SegmentHeader { span: 1, order: 1, sequence: 0, chain: salt, records: 0, start: Position::NONE }
+    }
+
     pub(crate) fn encode(&self, salt: u64) -> [u8; SEGMENT_HEADER_BYTES] {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         bytes[..8].copy_from_slice(SEGMENT_MAGIC);
-        bytes[8..16].copy_from_slice(&self.span.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.order.to_le_bytes());
-        let sum = xxh3_64_with_seed(&bytes[..24], salt);
-        bytes[24..].copy_from_slice(&sum.to_le_bytes());
+        let words = [self.span, self.order, self.sequence, self.chain, self.records, self.start.0];
+        for (index, value) in words.into_iter().enumerate() {
+            bytes[8 + index * 8..16 + index * 8].copy_from_slice(&value.to_le_bytes());
+        }
+        let sum = xxh3_64_with_seed(&bytes[..56], salt);
+        bytes[56..].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
 
     pub(crate) fn decode(bytes: &[u8], salt: u64) -> Option<SegmentHeader> {
         let bytes: &[u8; SEGMENT_HEADER_BYTES] = bytes.first_chunk()?;
-        let header = SegmentHeader { span: word(bytes, 8), order: word(bytes, 16) };
-        (&bytes[..8] == SEGMENT_MAGIC && word(bytes, 24) == xxh3_64_with_seed(&bytes[..24], salt) && (1..=1 << 20).contains(&header.span))
-            .then_some(header)
+        let header = SegmentHeader {
+            span: word(bytes, 8),
+            order: word(bytes, 16),
+            sequence: word(bytes, 24),
+            chain: word(bytes, 32),
+            records: word(bytes, 40),
+            start: Position(word(bytes, 48)),
+        };
+        let is_intact = &bytes[..8] == SEGMENT_MAGIC && word(bytes, 56) == xxh3_64_with_seed(&bytes[..56], salt);
+        (is_intact && (1..=1 << 20).contains(&header.span) && header.order > 0).then_some(header)
+    }
+
+    /// Whether the bytes of a head are marked as one, whatever else they are.
+    pub(crate) fn is_marked(bytes: &[u8]) -> bool {
+        bytes.starts_with(SEGMENT_MAGIC)
     }
 }

@@ -21,6 +21,7 @@
 
 use super::footer;
 use crate::segment::heap::{Heap, Position};
+use crate::sys::atomic::{Ordering, Word};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 pub(crate) const HEADER_BYTES: usize = 48;
@@ -153,6 +154,73 @@ impl<'a> Record<'a> {
     pub(crate) fn is_intact(&self) -> bool {
         u32::from_le_bytes(self.header()[16..20].try_into().expect("four bytes")) == checksum(self.bytes)
     }
+}
+
+/// The head of a record as a reader copied it who does not keep its segment from being taken: nothing in it is sure
+/// before the segment's number was looked at again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head {
+    words: [u64; HEADER_BYTES / 8],
+}
+
+impl Head {
+    #[inline(always)]
+    pub(crate) fn copy(words: &[Word]) -> Option<Head> {
+        let words: &[Word; HEADER_BYTES / 8] = words.first_chunk()?;
+        Some(Head { words: std::array::from_fn(|index| words[index].load(Ordering::Relaxed).to_le()) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn hash(&self) -> u64 {
+        self.words[0]
+    }
+
+    /// Bytes of the whole record.
+    #[inline(always)]
+    pub(crate) fn size(&self) -> u64 {
+        (self.words[1] & 0xffff_ffff) * 8
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_set(&self) -> bool {
+        (self.words[1] >> 32) as u8 == Kind::Set as u8
+    }
+
+    #[inline(always)]
+    pub(crate) fn key_length(&self) -> usize {
+        (self.words[1] >> 48) as usize
+    }
+
+    #[inline(always)]
+    pub(crate) fn version(&self) -> u64 {
+        self.words[3]
+    }
+
+    #[inline(always)]
+    pub(crate) fn previous(&self) -> Position {
+        Position(self.words[4])
+    }
+
+    #[inline(always)]
+    pub(crate) fn ordinal(&self) -> u64 {
+        self.words[5]
+    }
+}
+
+/// Whether a key stands in these words, filled up with zeros or by what follows it.
+#[inline]
+pub(crate) fn is_key(words: &[Word], key: &[u8]) -> bool {
+    let mut pieces = key.chunks_exact(8);
+    let mut words = words.iter().map(|word| word.load(Ordering::Relaxed).to_le());
+    let whole = pieces.by_ref().all(|piece| words.next() == Some(u64::from_le_bytes(piece.try_into().expect("eight bytes"))));
+    let rest = pieces.remainder();
+    if !whole || rest.is_empty() {
+        return whole;
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let mask = (1 << (rest.len() * 8)) - 1;
+    words.next().is_some_and(|word| word & mask == u64::from_le_bytes(last))
 }
 
 fn checksum(record: &[u8]) -> u32 {

@@ -1,17 +1,17 @@
-//! The walk over a log's transactions, from the first to the first invalid one. Trusts nothing that it reads.
+//! The walk over a log's transactions, from the oldest segment to the first invalid transaction. Trusts nothing that it reads.
 
 use super::footer::{FOOTER_BYTES, Footer};
-use super::header::{LOG_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
-use super::record::{self, FRAME_BYTES, Kind, Record};
+use super::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::record::{self, FRAME_BYTES, HEADER_BYTES, Kind, Record};
 use crate::limits::SEGMENT_BYTES;
-use crate::segment::heap::{Heap, Position};
+use crate::segment::heap::{Heap, Position, Segment};
 
-/// A checked transaction: its records in order, and its footer.
+/// A checked transaction, or what is left of one: its records in order, and its footer.
 #[derive(Debug)]
 pub(crate) struct Transaction<'a> {
     pub(crate) records: Vec<(Position, Record<'a>)>,
-    pub(crate) footer: Footer,
-    pub(crate) footer_at: Position,
+    /// Nothing where it ended in a segment that was taken anew since: later transactions show that it was committed.
+    pub(crate) footer: Option<(Position, Footer)>,
 }
 
 /// Why a walk ended.
@@ -23,123 +23,180 @@ pub(crate) struct End {
     pub(crate) why: &'static str,
 }
 
+/// A place between two frames, and what is known there.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    at: Position,
+    /// Index of its segment among those of the log.
+    index: usize,
+    /// The last transaction that ended before it.
+    sequence: u64,
+    chain: u64,
+    /// How much of the next one stands before it, and where that starts.
+    records: u64,
+    start: Position,
+}
+
 /// Reads transactions one after the other.
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
     heap: &'a Heap,
     ready: u64,
-    salt: u64,
-    at: Position,
-    segment_end: Position,
-    sequence: u64,
-    chain: u64,
+    /// By their orders.
+    segments: Vec<(Segment, SegmentHeader)>,
+    /// Behind the last transaction that was read.
+    place: Place,
 }
 
 impl<'a> Scan<'a> {
-    /// Starts behind the head of a log of which `ready` bytes exist.
+    /// Starts with the oldest segment of a log of which `ready` bytes exist.
     pub(crate) fn new(heap: &'a Heap, ready: u64, salt: u64) -> Scan<'a> {
-        Scan {
-            heap,
-            ready,
-            salt,
-            at: Position::from_bytes(LOG_HEADER_BYTES),
-            segment_end: Position::from_bytes(SEGMENT_BYTES),
-            sequence: 0,
-            chain: salt,
+        let mut segments = Vec::new();
+        let mut segment = Segment(0);
+        while let Some(bytes) = heap.sealed(segment.head(), SEGMENT_HEADER_BYTES as u64, ready) {
+            let header = SegmentHeader::decode(bytes, salt);
+            segments.extend(header.map(|header| (segment, header)));
+            segment = Segment(segment.0 + header.map_or(1, |header| header.span));
         }
+        segments.sort_by_key(|(_, header)| header.order);
+        let nowhere = Place { at: Position::NONE, index: 0, sequence: 0, chain: 0, records: 0, start: Position::NONE };
+        let place = segments.first().map_or(nowhere, |first| Place::entering(0, *first));
+        Scan { heap, ready, segments, place }
     }
 
     /// The next transaction, or why there is none.
     pub(crate) fn next(&mut self) -> Result<Transaction<'a>, End> {
-        let start = self.at;
-        let fail = |why| Err(End { at: start, why });
-        let (mut at, mut segment_end, mut chain) = (self.at, self.segment_end, self.chain);
+        if self.segments.is_empty() {
+            return Err(End { at: Segment(0).first(), why: "no segment has a head" });
+        }
+        let (transaction, place) = self.walk(self.place)?;
+        self.place = place;
+        Ok(transaction)
+    }
+
+    fn walk(&self, from: Place) -> Result<(Transaction<'a>, Place), End> {
+        let fail = |why| Err(End { at: from.at, why });
+        let mut place = from;
         let mut records = Vec::new();
         loop {
-            let Some(head) = self.heap.sealed(at, FRAME_BYTES as u64, self.ready) else { return fail("the file ends") };
+            let (segment, header) = self.segments[place.index];
+            let Some(head) = self.heap.sealed(place.at, FRAME_BYTES as u64, self.ready) else { return fail("the file ends") };
             let Some((size, kind)) = record::frame(head) else { return fail("no frame starts here") };
-            if at.bytes() + size > segment_end.bytes() {
+            if place.at.bytes() + size > segment.end(header.span).bytes() {
                 return fail("a frame reaches beyond its segment");
             }
             match kind {
                 Kind::Jump => {
-                    let target = record::jump_target(head);
-                    if !target.bytes().is_multiple_of(SEGMENT_BYTES) || target.bytes() <= at.bytes() {
-                        return fail("a jump leads to no segment behind it");
+                    let Some(next) = self.segments.get(place.index + 1) else { return fail("the log goes on in no segment") };
+                    let entered = Place::entering(place.index + 1, *next);
+                    if next.1.order == header.order + 1 {
+                        if record::jump_target(head) != next.0.start() || !place.is_continued_by(&entered) {
+                            return fail("a segment does not go on where the one before it ends");
+                        }
+                    } else if entered.sequence > place.sequence {
+                        // Segments between were taken anew. What they held of this transaction is not needed any more.
+                        if !records.is_empty() {
+                            return Ok((Transaction { records, footer: None }, entered));
+                        }
+                    } else if entered.sequence < place.sequence || entered.start != place.start || entered.records < place.records {
+                        return fail("a segment contradicts one before it");
                     }
-                    let Some(header) = self
-                        .heap
-                        .sealed(target, SEGMENT_HEADER_BYTES as u64, self.ready)
-                        .and_then(|bytes| SegmentHeader::decode(bytes, self.salt))
-                    else {
-                        return fail("a segment's head is damaged");
-                    };
-                    segment_end = target.plus(header.span * SEGMENT_BYTES);
-                    at = target.plus(SEGMENT_HEADER_BYTES as u64);
+                    place = entered;
                 }
                 Kind::Footer => {
-                    let Some(bytes) = self.heap.sealed(at, FOOTER_BYTES as u64, self.ready) else {
+                    let Some(bytes) = self.heap.sealed(place.at, FOOTER_BYTES as u64, self.ready) else {
                         return fail("the file ends in a footer");
                     };
                     let Some(footer) = Footer::decode(bytes) else { return fail("a footer has another form") };
-                    let expected = (start, self.sequence + 1, records.len() as u64, segment_end);
-                    if (footer.start, footer.counters.sequence, u64::from(footer.records), footer.segment_end) != expected {
+                    let found = (footer.start, footer.counters.sequence, u64::from(footer.records), footer.segment, u64::from(footer.span));
+                    if found != (place.start, place.sequence + 1, place.records, segment, header.span) {
                         return fail("a footer belongs to another transaction");
                     }
-                    if !Footer::is_intact(bytes, chain) {
+                    if !Footer::is_intact(bytes, place.chain) {
                         return fail("the checksum of a transaction is wrong");
                     }
-                    let footer_at = at;
-                    (self.at, self.segment_end, self.sequence, self.chain) =
-                        (at.plus(FOOTER_BYTES as u64), footer.segment_end, footer.counters.sequence, footer.counters.chain);
-                    return Ok(Transaction { records, footer, footer_at });
+                    let footer_at = place.at;
+                    return Ok((Transaction { records, footer: Some((footer_at, footer)) }, place.behind(footer_at, &footer)));
                 }
                 Kind::Set | Kind::Remove | Kind::Settings => {
-                    let Some(record) = self.heap.sealed(at, size, self.ready).and_then(Record::of) else {
+                    let Some(record) = self.heap.sealed(place.at, size, self.ready).and_then(Record::of) else {
                         return fail("a record's parts do not fit");
                     };
+                    if place.at.segment() != segment {
+                        return fail("a record starts behind its first segment");
+                    }
                     if !record.is_intact() {
                         return fail("the checksum of a record is wrong");
                     }
-                    chain = record::chain(chain, record.bytes());
-                    records.push((at, record));
-                    at = at.plus(size);
+                    records.push((place.at, record));
+                    place.chain = record::chain(place.chain, record.bytes());
+                    place.records += 1;
+                    place.at = place.at.plus(size);
                 }
             }
         }
     }
 
-    /// Whether a whole later transaction of this log stands anywhere behind the place where the walk ended: then what
-    /// is missing was written once, and the log was damaged rather than cut off.
+    /// Whether what is missing was written once, so that the log was damaged rather than cut off: a segment that a later
+    /// transaction entered, or a whole later transaction, stands behind the place where the walk ended.
     pub(crate) fn finds_later_transaction(&self) -> Option<Position> {
-        let mut at = self.at.bytes();
-        let end = self.ready.min(self.heap.map().capacity());
-        while at + FOOTER_BYTES as u64 <= end {
-            let position = Position::from_bytes(at);
-            let footer = self.heap.sealed(position, FOOTER_BYTES as u64, self.ready).and_then(Footer::decode);
-            if let Some(footer) = footer
-                && footer.counters.sequence > self.sequence
-                && self.is_linked(position, &footer)
-            {
-                return Some(position);
-            }
-            at += 8;
+        let ahead = self.segments.get(self.place.index..).unwrap_or_default();
+        if let Some((segment, _)) = ahead.iter().find(|(_, header)| header.sequence > self.place.sequence) {
+            return Some(segment.head());
         }
-        None
+        ahead.iter().enumerate().find_map(|(index, (segment, header))| {
+            let start = if index == 0 { self.place.at } else { segment.first() };
+            let end = segment.end(header.span).bytes().min(self.ready).min(self.heap.map().capacity());
+            let places = (start.bytes()..end.saturating_sub(FOOTER_BYTES as u64 - 1)).step_by(8);
+            places.map(Position::from_bytes).find(|at| self.is_later_footer(self.place.index + index, *at))
+        })
     }
 
-    /// Whether a footer is followed by a transaction whose chain continues it: proof that it was committed in this log.
-    fn is_linked(&self, at: Position, footer: &Footer) -> bool {
-        let mut follower = Scan {
-            heap: self.heap,
-            ready: self.ready,
-            salt: self.salt,
-            at: at.plus(FOOTER_BYTES as u64),
-            segment_end: footer.segment_end,
-            sequence: footer.counters.sequence,
-            chain: footer.counters.chain,
-        };
-        follower.next().is_ok()
+    /// Whether a footer stands here that a transaction follows whose chain continues it: proof that it was committed in
+    /// this log.
+    fn is_later_footer(&self, index: usize, at: Position) -> bool {
+        let footer = self.heap.sealed(at, FOOTER_BYTES as u64, self.ready).and_then(Footer::decode);
+        footer.is_some_and(|footer| {
+            let place = Place { index, ..self.place }.behind(at, &footer);
+            footer.counters.sequence > self.place.sequence
+                && footer.segment == self.segments[index].0
+                && self.is_short(&place)
+                && self.walk(place).is_ok()
+        })
+    }
+
+    /// Whether a frame starts here that can be looked at without walking far: bytes that somebody made up may look like
+    /// a footer at every place.
+    fn is_short(&self, place: &Place) -> bool {
+        let head = self.heap.sealed(place.at, FRAME_BYTES as u64, self.ready);
+        head.and_then(record::frame).is_some_and(|(_, kind)| matches!(kind, Kind::Set | Kind::Remove | Kind::Settings))
+    }
+
+    /// The segments that have a head, by their orders.
+    pub(crate) fn found(&self) -> &[(Segment, SegmentHeader)] {
+        &self.segments
+    }
+
+    /// Those behind the last transaction that was read.
+    pub(crate) fn behind(&self) -> &[(Segment, SegmentHeader)] {
+        self.segments.get(self.place.index + 1..).unwrap_or_default()
+    }
+}
+
+impl Place {
+    fn entering(index: usize, (segment, header): (Segment, SegmentHeader)) -> Place {
+        let start = if header.start == Position::NONE { segment.first() } else { header.start };
+        Place { at: segment.first(), index, sequence: header.sequence, chain: header.chain, records: header.records, start }
+    }
+
+    fn is_continued_by(&self, next: &Place) -> bool {
+        (self.sequence, self.chain, self.records, self.start) == (next.sequence, next.chain, next.records, next.start)
+    }
+
+    /// The place behind a footer.
+    fn behind(&self, footer_at: Position, footer: &Footer) -> Place {
+        let at = footer_at.plus(FOOTER_BYTES as u64);
+        Place { at, index: self.index, sequence: footer.counters.sequence, chain: footer.counters.chain, records: 0, start: at }
     }
 }
 
@@ -147,17 +204,24 @@ impl<'a> Scan<'a> {
 /// for the bytes, so only the bounds are checked.
 pub(crate) fn records_of<'a>(heap: &'a Heap, ready: u64, footer: &Footer) -> Option<Vec<(Position, Record<'a>)>> {
     let mut at = footer.start;
-    let mut records = Vec::with_capacity((footer.records as usize).min(1 << 16));
-    while records.len() < footer.records as usize {
+    let mut jumps = 0;
+    let expected = footer.records as usize;
+    if expected as u64 > ready / HEADER_BYTES as u64 {
+        return None;
+    }
+    let mut records = Vec::with_capacity(expected.min(1 << 16));
+    while records.len() < expected {
         let head = heap.sealed(at, FRAME_BYTES as u64, ready)?;
         let (size, kind) = record::frame(head)?;
         match kind {
             Kind::Jump => {
                 let target = record::jump_target(head);
-                if target <= at || target.bytes() >= ready {
+                jumps += 1;
+                // Every segment that is entered gets a record, or the footer.
+                if jumps > expected || !target.bytes().is_multiple_of(SEGMENT_BYTES) || target.bytes() >= ready {
                     return None;
                 }
-                at = target.plus(SEGMENT_HEADER_BYTES as u64);
+                at = target.segment().first();
             }
             Kind::Footer => return None,
             Kind::Set | Kind::Remove | Kind::Settings => {

@@ -242,7 +242,7 @@ macro_rules! calls {
             /// ```
             pub fn contains_key(&self, key: impl AsKey) -> Result<bool> {
                 let target = self.$target()?;
-                target.read(&target.hashed(&key)?, |archive| Ok(archive.is_some()))
+                target.contains(&target.hashed(&key)?)
             }
 
             /// Takes a key out and returns its value. Set again, it goes last.
@@ -376,7 +376,6 @@ impl Pod {
         self.shared.enter()?;
         self.shared.require_not_held()?;
         let key = Hashed::new(&key, self.shared.header.seed)?;
-        let found = self.shared.get(key.hash, &key.key)?;
-        Ok(found.map(|record| View::new(std::sync::Arc::clone(&self.shared), self.shared.heap.position_of(record.bytes()))))
+        View::of(&self.shared, key.hash, &key.key)
     }
 }

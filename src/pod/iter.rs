@@ -194,13 +194,9 @@ impl Iterator for IterLive {
             }
             let ordinal = self.next;
             self.next += 1;
-            match self.shared.ordinal_at(counters.sequence, ordinal) {
-                Ok(Some(record)) => {
-                    let read = || Ok((key_of(&self.shared, &record)?, Archive::of(&record).node().to_value()?));
-                    return Some(read());
-                }
-                Ok(None) => {}
-                Err(error) => return Some(Err(error)),
+            let read = |record: Record<'_>| Ok((key_of(&self.shared, &record)?, Archive::of(&record).node().to_value()?));
+            if let Some(entry) = self.shared.read_ordinal(ordinal, read).transpose() {
+                return Some(entry);
             }
         }
     }
@@ -221,7 +217,7 @@ impl Pod {
     /// ```
     pub fn iter(&self) -> Iter {
         let source = self.target().and_then(|target| match target {
-            Target::Pod(_) => Ok(Source::Instant { instant: Instant::take(&self.shared)?, next: 0 }),
+            Target::Pod(_) => Ok(Source::Instant { instant: Instant::take(Arc::clone(&self.shared))?, next: 0 }),
             in_hand => Ok(Source::Read(entries(&in_hand)?.into_iter())),
         });
         Iter { source: source.unwrap_or_else(|error| Source::Failed(Some(error))) }

@@ -9,6 +9,7 @@ use crate::value::Archive;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
+use std::sync::Arc;
 
 /// The store at one instant: every read sees the same transactions. Nobody waits for it; what it could read is kept for as
 /// long as it lives.
@@ -39,7 +40,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn snapshot(&self) -> Result<Snapshot> {
-        Ok(Snapshot { instant: Instant::take(&self.shared)? })
+        Ok(Snapshot { instant: Instant::take(Arc::clone(&self.shared))? })
     }
 }
 

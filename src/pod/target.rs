@@ -79,13 +79,24 @@ impl Target<'_> {
         match self {
             Target::Pod(pod) => {
                 pod.shared.enter()?;
-                look(pod.shared.get(key.hash, &key.key)?.as_ref().map(Archive::of))
+                pod.shared.read(key.hash, &key.key, |record| look(record.as_ref().map(Archive::of)))
             }
             Target::InHand(transaction, _) => {
                 let transaction = transaction.borrow();
                 let transaction = transaction.as_ref().ok_or_else(ended)?;
                 look(transaction.get(key.hash, &key.key)?.as_ref().map(Seen::archive))
             }
+        }
+    }
+
+    /// Whether a key is there.
+    pub(crate) fn contains(&self, key: &Hashed) -> Result<bool> {
+        match self {
+            Target::Pod(pod) => {
+                pod.shared.enter()?;
+                pod.shared.contains(key.hash, &key.key)
+            }
+            Target::InHand(..) => self.read(key, |archive| Ok(archive.is_some())),
         }
     }
 

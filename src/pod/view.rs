@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::log::record::Record;
 use crate::segment::heap::Position;
+use crate::store::read::{Copied, Fetched};
 use crate::store::shared::Shared;
 use crate::value::{Archive, Node};
 use serde::de::DeserializeOwned;
@@ -39,13 +40,43 @@ pub struct Part<'a> {
 /// ```
 #[derive(Clone)]
 pub struct View {
+    source: Source,
+}
+
+/// A short record is copied: that costs less than keeping its place in the log from being used again.
+#[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and boxing it would cost an allocation a view")]
+enum Source {
+    Copied(Copied),
+    Held(Arc<Held>),
+}
+
+/// A long record in place.
+struct Held {
     shared: Arc<Shared>,
     at: Position,
+    /// Keeps what the record's transaction saw; open in children made by fork too, so that their copies of a view last.
+    _pin: Option<std::fs::File>,
 }
 
 impl View {
-    pub(crate) fn new(shared: Arc<Shared>, at: Position) -> View {
-        View { shared, at }
+    #[inline]
+    pub(crate) fn of(shared: &Arc<Shared>, hash: u64, key: &[u8]) -> Result<Option<View>> {
+        Ok(match shared.fetch(hash, key)? {
+            Fetched::Nothing => None,
+            Fetched::Copied(copied) => Some(View { source: Source::Copied(copied) }),
+            Fetched::Long => shared
+                .hold(hash, key)?
+                .map(|(at, _pin)| View { source: Source::Held(Arc::new(Held { shared: Arc::clone(shared), at, _pin })) }),
+        })
+    }
+
+    #[inline]
+    fn record(&self) -> Record<'_> {
+        match &self.source {
+            Source::Copied(copied) => copied.record(),
+            Source::Held(held) => held.shared.record(held.at).expect("the record was there when the view was made, and is pinned"),
+        }
     }
 
     /// The whole value.
@@ -59,8 +90,7 @@ impl View {
     /// ```
     #[inline]
     pub fn part(&self) -> Part<'_> {
-        let record = self.shared.record(self.at).expect("the record was there when the view was made, and records stay");
-        Part { node: Archive::of(&record).node() }
+        Part { node: Archive::of(&self.record()).node() }
     }
 
     /// Bytes that the archived value takes.
@@ -73,7 +103,7 @@ impl View {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn byte_len(&self) -> usize {
-        self.shared.record(self.at).map_or(0, |record: Record<'_>| record.value().len())
+        self.record().value().len()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::sys::atomic::{AtomicU32, Word};
 use crate::sys::robust_mutex::RobustMutex;
 
 /// Changes with every change of this file, of the index's words or of the order's words.
-pub(crate) const LAYOUT: u64 = 1;
+pub(crate) const LAYOUT: u64 = 2;
 
 /// Starts the control file: `tastyCTL`.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tastyCTL");
@@ -67,6 +67,14 @@ pub(crate) struct Log {
     pub(crate) sealed: Word,
     /// Position of the newest settings record.
     pub(crate) settings: Word,
+    /// Segments that were ever used: those below are in the log or free. May be too high by what a killed writer took.
+    pub(crate) segments: Word,
+    /// The segment that the log enters next, if that is free; 0 for one behind all others.
+    pub(crate) next: Word,
+    /// About how many segments are free, or could be.
+    pub(crate) free: Word,
+    /// Where the search for one goes on.
+    pub(crate) search: Word,
 }
 
 #[derive(Debug)]
@@ -98,6 +106,7 @@ pub(crate) struct Ready {
     pub(crate) log: Word,
     pub(crate) index: Word,
     pub(crate) order: Word,
+    pub(crate) segments: Word,
     /// The value of `log` behind which somebody is allocating ahead, so that not all do.
     pub(crate) log_claim: Word,
 }

@@ -1,13 +1,24 @@
-//! The mapped log as memory: sealed records are borrowed in place, new ones are copied in behind the last sealed one.
+//! The mapped log as memory: records are borrowed or copied in place, new ones are written behind the last sealed one.
 //!
-//! **The rule that makes borrowing sound.** Bytes below the newest seal are never written again, by anybody. Positions
-//! reach the index, and through it readers, only after their transaction was sealed (`store/commit.rs`), so whoever
-//! follows a position from the index may borrow what stands there. Bytes behind the seal belong to the holder of the
-//! mutex, who writes them through [`Heap::write`] and nobody reads them.
+//! **Two ways to read.** Bytes of a segment stay as they are while nobody may take the segment back into use:
+//! [`Heap::sealed`] borrows them, for the holder of the mutex (who alone takes segments), for a pinned snapshot whose
+//! records no segment may lose, and for whoever is alone. Everybody else reads [words](Heap::word), which are atomic, into
+//! memory of his own, and then looks whether the segment still has the number that it had before (`segment/slots.rs`):
+//! what was read of a segment that was taken meanwhile is thrown away.
+//!
+//! **One way to write.** Bytes behind the seal belong to the holder of the mutex, who writes them through [`Heap::write`],
+//! word by word, so that a late reader of the segment's old content meets words and no data race.
 
+use crate::limits::SEGMENT_BYTES;
 use crate::segment::words::prefetch_address;
+use crate::sys::atomic::{Ordering, Word};
 use crate::sys::crash;
 use crate::sys::map::FileMap;
+
+/// Bytes of the log file's own head.
+pub(crate) const LOG_HEADER_BYTES: u64 = 4096;
+/// Bytes of a segment's head.
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
 
 /// A place in the log, counted in units of 8 bytes so that 40 bits name all of it. 0 names nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -29,6 +40,39 @@ impl Position {
     pub(crate) fn plus(self, bytes: u64) -> Position {
         Position::from_bytes(self.bytes() + bytes)
     }
+
+    /// The segment that it lies in.
+    #[inline(always)]
+    pub(crate) fn segment(self) -> Segment {
+        Segment(self.bytes() / SEGMENT_BYTES)
+    }
+}
+
+/// A segment of the log by its place in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Segment(pub(crate) u64);
+
+impl Segment {
+    /// Where its head stands; the first segment's stands behind that of the file.
+    #[inline(always)]
+    pub(crate) fn head(self) -> Position {
+        Position(self.0 * (SEGMENT_BYTES / 8) + if self.0 == 0 { LOG_HEADER_BYTES / 8 } else { 0 })
+    }
+
+    /// Where its first frame stands.
+    pub(crate) fn first(self) -> Position {
+        self.head().plus(SEGMENT_HEADER_BYTES as u64)
+    }
+
+    /// The end of a run of `span` segments that starts here.
+    pub(crate) fn end(self, span: u64) -> Position {
+        Segment(self.0 + span).start()
+    }
+
+    /// Where it starts in the file.
+    pub(crate) fn start(self) -> Position {
+        Position(self.0 * (SEGMENT_BYTES / 8))
+    }
 }
 
 #[derive(Debug)]
@@ -45,30 +89,56 @@ impl Heap {
         &self.map
     }
 
-    /// Borrows `length` sealed bytes, or nothing where that would leave the first `ready` bytes of the log.
+    /// Whether `length` bytes from `position` lie in the log's first `ready` bytes.
     #[inline(always)]
-    pub(crate) fn sealed(&self, position: Position, length: u64, ready: u64) -> Option<&[u8]> {
-        let start = position.bytes();
-        let ready = ready.min(self.map.capacity());
-        if start >= ready || length > ready - start {
-            return None;
-        }
-        // SAFETY: inside the mapping and inside the file's allocated part by the check above. The bytes are sealed
-        // (the module's rule), so nobody writes them while the borrow lives, which ends before the mapping does.
-        Some(unsafe { std::slice::from_raw_parts(self.map.address().add(start as usize), length as usize) })
+    fn holds(&self, position: Position, length: u64, ready: u64) -> bool {
+        let (start, ready) = (position.bytes(), ready.min(self.map.capacity()));
+        start < ready && length <= ready - start
     }
 
-    /// Copies `bytes` to a place behind the last sealed transaction. The caller holds the mutex, or is alone.
+    /// Borrows `length` bytes, or nothing where that would leave the first `ready` bytes of the log. The caller is one of
+    /// those for whom they stay as they are (see above).
+    #[inline(always)]
+    pub(crate) fn sealed(&self, position: Position, length: u64, ready: u64) -> Option<&[u8]> {
+        if !self.holds(position, length, ready) {
+            return None;
+        }
+        // SAFETY: inside the mapping and inside the file's allocated part by the check above. The caller keeps the
+        // segment from being taken (the module's rule), so nobody writes the bytes while the borrow lives, which ends
+        // before the mapping does.
+        Some(unsafe { std::slice::from_raw_parts(self.map.address().add(position.bytes() as usize), length as usize) })
+    }
+
+    /// The words from `position` on, for a reader who does not keep their segment from being taken.
+    #[inline(always)]
+    pub(crate) fn words(&self, position: Position, count: u64, ready: u64) -> Option<&[Word]> {
+        if count > u64::MAX / 8 || !self.holds(position, count * 8, ready) {
+            return None;
+        }
+        // SAFETY: inside the mapping and the file's allocated part by the check above, and aligned, since the mapping
+        // starts at a page and positions count words. Whoever may write them meanwhile does so as `Word`s (`write`).
+        Some(unsafe { std::slice::from_raw_parts(self.map.address().cast::<Word>().add(position.0 as usize), count as usize) })
+    }
+
+    /// Writes `bytes`, filled up with zeros to whole words, to a place behind the last sealed transaction. The caller
+    /// holds the mutex, or is alone.
     #[inline]
     pub(crate) fn write(&self, position: Position, bytes: &[u8]) {
-        let start = position.bytes();
         assert!(
-            self.map.is_writable() && start.checked_add(bytes.len() as u64).is_some_and(|end| end <= self.map.capacity()),
+            self.map.is_writable() && self.holds(position, bytes.len().next_multiple_of(8) as u64, self.map.capacity()),
             "the writer reserved the space"
         );
-        // SAFETY: inside the mapping by the check above; nobody reads or writes these bytes but the holder of the mutex,
-        // since they are not sealed (the module's rule), and the source is this process's own memory.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.address().add(start as usize), bytes.len()) };
+        let words = self.words(position, bytes.len().div_ceil(8) as u64, self.map.capacity()).expect("checked above");
+        let mut pieces = bytes.chunks_exact(8);
+        let mut targets = words.iter();
+        for (piece, word) in pieces.by_ref().zip(targets.by_ref()) {
+            word.fill(u64::from_ne_bytes(piece.try_into().expect("eight bytes")));
+        }
+        if let (rest @ [_, ..], Some(word)) = (pieces.remainder(), words.last()) {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            word.fill(u64::from_ne_bytes(last));
+        }
         crash::point("log written");
     }
 
@@ -88,5 +158,13 @@ impl Heap {
         let offset = (bytes.as_ptr() as usize).wrapping_sub(self.map.address() as usize);
         assert!((offset as u64) < self.map.capacity(), "the bytes were borrowed from this heap");
         Position::from_bytes(offset as u64)
+    }
+}
+
+/// Copies words to bytes of the reader's own; the segment's number tells afterwards whether they were one record.
+#[inline]
+pub(crate) fn copy_words(words: &[Word], out: &mut [u8]) {
+    for (word, bytes) in words.iter().zip(out.chunks_exact_mut(8)) {
+        bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
     }
 }

@@ -6,4 +6,6 @@ pub(crate) mod counters;
 #[allow(unsafe_code)]
 pub(crate) mod heap;
 #[allow(unsafe_code)]
+pub(crate) mod slots;
+#[allow(unsafe_code)]
 pub(crate) mod words;

@@ -7,14 +7,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::grow::SLOTS_PER_INSERT;
 use crate::index::order;
 use crate::index::table::{Entry, Found};
-use crate::limits::SEGMENT_BYTES;
-use crate::log::batch::{Batch, Cursor, Entered};
-use crate::log::footer::{FOOTER_BYTES, Footer};
-use crate::log::header::{LOG_HEADER_BYTES, SegmentHeader};
+use crate::log::batch::{Batch, Cursor, Entered, Frame};
+use crate::log::footer::{self, FOOTER_BYTES, Footer};
+use crate::log::header::SegmentHeader;
 use crate::log::record::{self, Kind};
 use crate::segment::control::DAMAGED;
 use crate::segment::counters::Counters;
-use crate::segment::heap::Position;
+use crate::segment::heap::{Position, Segment};
 use crate::store::locked::Locked;
 use crate::store::shared::Shared;
 use crate::sys::atomic::Ordering;
@@ -26,14 +25,33 @@ use std::ops::Deref;
 pub(crate) struct Tail {
     pub(crate) cursor: Cursor,
     pub(crate) counters: Counters,
+    pub(crate) fingerprint: u64,
 }
 
 /// Where a batch will lie.
 #[derive(Debug)]
 pub(crate) struct Placement {
     entered: SmallVec<[Entered; 2]>,
-    pub(crate) footer_at: Position,
-    pub(crate) end: Cursor,
+    footer_at: Position,
+    end: Cursor,
+}
+
+impl Placement {
+    /// Bytes of the log that must be there before the batch is written.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        let mut bytes = self.end.at.bytes();
+        for entered in &self.entered {
+            let is_last = entered.segment == self.end.segment;
+            let last_head = Segment(entered.segment.0 + entered.span - 1).first();
+            bytes = bytes.max(if is_last { last_head } else { entered.segment.end(entered.span) }.bytes());
+        }
+        bytes
+    }
+
+    /// One more than the highest segment that the batch enters.
+    pub(crate) fn segments(&self) -> u64 {
+        self.entered.iter().map(|entered| entered.segment.0 + entered.span).max().unwrap_or(0)
+    }
 }
 
 impl<S: Deref<Target = Shared>> Locked<S> {
@@ -44,33 +62,21 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         self.require_same_process()?;
         let shared = self.shared();
         let tail = shared.tail()?;
-        let placement = place(tail.cursor, batch);
+        let placement = shared.place(tail.cursor, batch)?;
         shared.reserve(&tail, &placement, batch)?;
-        let counters = shared.resolve(&tail, batch)?;
-        let footer = shared.copy(&tail, counters, &placement, batch);
+        let mut footer = shared.resolve(&tail, &placement, batch)?;
+        shared.write(&tail, &mut footer, &placement, batch)?;
         shared.control.log.sealed.store(placement.footer_at.0, Ordering::Release);
         let inserted = shared.publish_batch(batch).inspect_err(|_| shared.control.stamps.state.set(DAMAGED))?;
         shared.control.commit.publish(&footer.counters);
-        // The transaction is committed, whatever becomes of the next table.
-        if shared.growth().step(SLOTS_PER_INSERT * (inserted + 1), shared).is_err() {
+        // The transaction is committed, whatever becomes of the next table and segment.
+        let outcome = shared.growth().step(SLOTS_PER_INSERT * (inserted + 1), shared);
+        let outcome = if placement.entered.is_empty() { outcome } else { outcome.and(shared.choose_next(placement.end.segment)) };
+        if outcome.is_err() {
             shared.control.stamps.state.set(DAMAGED);
         }
         Ok(footer.counters.sequence)
     }
-}
-
-/// Lays a batch and its footer behind the cursor.
-fn place(cursor: Cursor, batch: &mut Batch) -> Placement {
-    let mut end = cursor;
-    let mut entered = SmallVec::new();
-    for pending in &mut batch.records {
-        let (segment, at) = end.place(pending.length as u64);
-        entered.extend(segment);
-        pending.at = at;
-    }
-    let (segment, footer_at) = end.place(FOOTER_BYTES as u64);
-    entered.extend(segment);
-    Placement { entered, footer_at, end }
 }
 
 impl Shared {
@@ -79,11 +85,11 @@ impl Shared {
     pub(crate) fn tail(&self) -> Result<Tail> {
         let at = Position(self.control.log.sealed.get());
         if at == Position::NONE {
-            let cursor = Cursor { at: Position::from_bytes(LOG_HEADER_BYTES), segment_end: Position::from_bytes(SEGMENT_BYTES) };
-            return Ok(Tail { cursor, counters: Counters { chain: self.header.salt, ..Counters::default() } });
+            let cursor = Cursor { at: Segment(0).first(), segment: Segment(0), span: 1 };
+            return Ok(Tail { cursor, counters: Counters { chain: self.header.salt, ..Counters::default() }, fingerprint: 0 });
         }
-        let footer = self.footer(at)?;
-        Ok(Tail { cursor: Cursor { at: at.plus(FOOTER_BYTES as u64), segment_end: footer.segment_end }, counters: footer.counters })
+        let Footer { segment, span, counters, fingerprint, .. } = self.footer(at)?;
+        Ok(Tail { cursor: Cursor { at: at.plus(FOOTER_BYTES as u64), segment, span: u64::from(span) }, counters, fingerprint })
     }
 
     /// The footer at a sealed position.
@@ -95,9 +101,29 @@ impl Shared {
             .ok_or_else(|| self.damaged(at, "no transaction ends where one was sealed"))
     }
 
+    /// Lays a batch and its footer behind the cursor.
+    #[inline]
+    fn place(&self, cursor: Cursor, batch: &mut Batch) -> Result<Placement> {
+        let mut end = cursor;
+        let mut entered: SmallVec<[Entered; 2]> = SmallVec::new();
+        let take = |span: u64, entered: &[Entered]| {
+            let taken: SmallVec<[(Segment, u64); 2]> = entered.iter().map(|entered| (entered.segment, entered.span)).collect();
+            self.take_segment(span, &taken)
+        };
+        for (index, pending) in batch.records.iter_mut().enumerate() {
+            let (segment, at) = end.place(pending.length as u64, Frame::Record, |span| take(span, &entered))?;
+            entered.extend(segment.map(|segment| Entered { records: index, ..segment }));
+            pending.at = at;
+        }
+        let (segment, footer_at) = end.place(FOOTER_BYTES as u64, Frame::Footer, |span| take(span, &entered))?;
+        entered.extend(segment.map(|segment| Entered { records: batch.records.len(), ..segment }));
+        Ok(Placement { entered, footer_at, end })
+    }
+
     /// Finds what each record replaces and gives out ordinals. Changes only the batch.
-    fn resolve(&self, tail: &Tail, batch: &mut Batch) -> Result<Counters> {
+    fn resolve(&self, tail: &Tail, placement: &Placement, batch: &mut Batch) -> Result<Footer> {
         let mut counters = Counters { sequence: tail.counters.sequence + 1, ..tail.counters };
+        let mut fingerprint = tail.fingerprint;
         let (_, table) = self.table()?;
         for index in 0..batch.records.len() {
             if let Some(later) = batch.records.get(index + 8) {
@@ -122,8 +148,16 @@ impl Shared {
                 };
                 pending.slot = slot;
                 pending.has_slot = matches!(found, Found::At { .. });
+                if present && !pending.afresh {
+                    let replaced = self.record(pending.previous)?;
+                    pending.ordinal = replaced.ordinal();
+                    fingerprint = fingerprint.wrapping_sub(footer::fingerprint(pending.hash, replaced.version()));
+                }
+                if pending.kind == Kind::Set {
+                    fingerprint = fingerprint.wrapping_add(footer::fingerprint(pending.hash, counters.sequence));
+                }
                 match pending.kind {
-                    Kind::Set if present && !pending.afresh => pending.ordinal = self.record(pending.previous)?.ordinal(),
+                    Kind::Set if present && !pending.afresh => {}
                     Kind::Set => {
                         if pending.afresh {
                             pending.previous = batch.records[index - 1].at;
@@ -134,7 +168,6 @@ impl Shared {
                     }
                     _ => {
                         debug_assert!(present, "only present keys are removed");
-                        pending.ordinal = self.record(pending.previous)?.ordinal();
                         counters.length = counters
                             .length
                             .checked_sub(1)
@@ -144,22 +177,45 @@ impl Shared {
             }
             batch.records[index] = pending;
         }
-        Ok(counters)
+        Ok(Footer {
+            start: tail.cursor.at,
+            records: u32::try_from(batch.records.len()).expect("reserve bounds it"),
+            segment: placement.end.segment,
+            span: u32::try_from(placement.end.span).expect("a log has fewer segments"),
+            fingerprint,
+            counters,
+        })
     }
 
     /// Writes records and footer behind the tail.
-    fn copy(&self, tail: &Tail, counters: Counters, placement: &Placement, batch: &mut Batch) -> Footer {
+    fn write(&self, tail: &Tail, footer: &mut Footer, placement: &Placement, batch: &mut Batch) -> Result<()> {
         let mut chain = tail.counters.chain;
-        for index in 0..batch.records.len() {
-            let pending = batch.records[index];
-            let bytes = &mut batch.bytes[pending.offset..pending.offset + pending.length];
-            record::complete(bytes, counters.sequence, pending.previous, pending.ordinal);
-            chain = record::chain(chain, bytes);
-        }
-        for entered in &placement.entered {
-            self.heap.write(entered.from, &record::jump(entered.rest, entered.segment));
-            let header = SegmentHeader { span: entered.span, order: entered.segment.bytes() / SEGMENT_BYTES };
-            self.heap.write(entered.segment, &header.encode(self.header.salt));
+        let mut entered = placement.entered.iter().peekable();
+        let mut order = None;
+        for index in 0..=batch.records.len() {
+            while let Some(entered) = entered.next_if(|entered| entered.records == index) {
+                let before = match order {
+                    Some(order) => order,
+                    None => self.slot(tail.cursor.segment)?.order.get(),
+                };
+                order = Some(before + 1);
+                self.include_segment(entered.segment, entered.span)?;
+                let header = SegmentHeader {
+                    span: entered.span,
+                    order: before + 1,
+                    sequence: tail.counters.sequence,
+                    chain,
+                    records: index as u64,
+                    start: tail.cursor.at,
+                };
+                self.heap.write(entered.from, &record::jump(entered.rest, entered.segment.start()));
+                self.enter_segment(entered.segment, &header)?;
+            }
+            if let Some(pending) = batch.records.get(index).copied() {
+                let bytes = &mut batch.bytes[pending.offset..pending.offset + pending.length];
+                record::complete(bytes, footer.counters.sequence, pending.previous, pending.ordinal);
+                chain = record::chain(chain, bytes);
+            }
         }
         // Records that lie side by side in the batch and in the log are copied at once.
         let mut run = 0..0;
@@ -178,19 +234,9 @@ impl Shared {
         if !run.is_empty() {
             self.heap.write(run_at, &batch.bytes[run]);
         }
-        let start = match placement.entered.first() {
-            Some(first) if first.from == tail.cursor.at => first.from,
-            _ => tail.cursor.at,
-        };
-        let mut footer = Footer {
-            start,
-            records: u32::try_from(batch.records.len()).expect("reserve bounds it"),
-            segment_end: placement.end.segment_end,
-            counters,
-        };
         let bytes = footer.encode(chain);
         self.heap.write(placement.footer_at, &bytes);
-        footer
+        Ok(())
     }
 
     /// Publishes a sealed batch; returns how many keys got a slot.
@@ -214,8 +260,19 @@ impl Shared {
     /// Makes a sealed record the newest of its key. May be repeated. True if the key had no slot before.
     #[inline]
     pub(crate) fn publish(&self, at: Position, kind: Kind, hash: u64, ordinal: u64, key: &[u8], hint: Option<(u64, bool)>) -> Result<bool> {
+        let newest = self.record(at)?;
+        let (size, version) = (newest.bytes().len() as u64, newest.version());
+        let count_out = |replaced: Position| {
+            if replaced == Position::NONE || replaced == at {
+                return Ok(());
+            }
+            self.count_out(replaced, self.record(replaced)?.bytes().len() as u64, version)
+        };
+        self.count_in(at, size)?;
         if kind == Kind::Settings {
+            let replaced = Position(self.control.log.settings.get());
             self.control.log.settings.set(at.0);
+            count_out(replaced)?;
             return Ok(false);
         }
         let dead = kind == Kind::Remove;
@@ -253,8 +310,13 @@ impl Shared {
                 Found::Limit => return Err(self.index_full()),
             }
         }
+        let replaced = table.entry(slot);
         table.set(slot, entry);
         order::store(&self.order, ordinal, at, dead);
+        // The mark of a removal stays: the order names it where the key was.
+        if !inserted && !replaced.is_dead() {
+            count_out(replaced.position())?;
+        }
         Ok(inserted)
     }
 

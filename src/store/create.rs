@@ -2,7 +2,8 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::SEGMENT_BYTES;
-use crate::log::header::LogHeader;
+use crate::log::header::{LogHeader, SegmentHeader};
+use crate::segment::heap::Segment;
 use crate::store::open::{How, LIVE, LOG, cannot};
 use crate::sys::{clock, file, process};
 use std::fs::{self, File};
@@ -95,6 +96,7 @@ fn write_log(path: &Path, file_mode: u32) -> io::Result<()> {
     let file = file::open_or_create(path, file_mode)?;
     file::allocate(&file, 0, FIRST_BYTES)?;
     file::write_at(&file, &header.encode(), 0)?;
+    file::write_at(&file, &SegmentHeader::first(header.salt).encode(header.salt), Segment(0).head().bytes())?;
     file::sync_data(&file)
 }
 
@@ -102,4 +104,11 @@ fn write_log(path: &Path, file_mode: u32) -> io::Result<()> {
 pub(crate) fn memory_file(name: &str) -> io::Result<File> {
     let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
     Ok(File::from(nix::sys::memfd::memfd_create(name, flags)?))
+}
+
+/// A copy in memory of what a file holds.
+pub(crate) fn copy_to_memory(mut from: &File, name: &str) -> io::Result<File> {
+    let mut to = memory_file(name)?;
+    io::copy(&mut from, &mut to)?;
+    Ok(to)
 }

@@ -223,6 +223,20 @@ impl Membership {
         Ok(())
     }
 
+    /// A pin on an open file of its own, which forks share: it lasts until the last copy is closed. The caller has pinned the
+    /// transaction already.
+    pub(crate) fn lasting_pin(&self, live: &Path, commit: u64) -> Result<File> {
+        let path = live.join(super::open::LOCKS);
+        let failed = |error| Error::io("pin a snapshot in", &path, error);
+        let file = file::open(&path, false).map_err(failed)?;
+        let is_ours = |ours: &File| Ok(file::stamp(ours)?.inode == file::stamp(&file)?.inode);
+        if !self.members.lock().locks.as_ref().map_or(Ok(true), is_ours).map_err(failed)? {
+            return Err(super::open::removed(live));
+        }
+        locks::try_shared(&file, PIN_BASE + commit, 1).map_err(failed)?;
+        Ok(file)
+    }
+
     pub(crate) fn unpin(&self, commit: u64) {
         let mut members = self.members.lock();
         let Some(count) = members.pins.get_mut(&commit) else { return };
@@ -481,6 +495,10 @@ pub(crate) fn lasting_words(control: &Control) -> Vec<&Word> {
     let mut words = vec![
         &log.sealed,
         &log.settings,
+        &log.segments,
+        &log.next,
+        &log.free,
+        &log.search,
         &table.current,
         &table.next,
         &table.migrated,
@@ -488,7 +506,7 @@ pub(crate) fn lasting_words(control: &Control) -> Vec<&Word> {
         &table.occupied,
         &table.next_occupied,
     ];
-    words.extend([&table.floor, &table.dropped, &ready.log, &ready.index, &ready.order]);
+    words.extend([&table.floor, &table.dropped, &ready.log, &ready.index, &ready.order, &ready.segments]);
     words.extend(counters);
     words
 }

@@ -12,6 +12,7 @@ pub(crate) mod read;
 pub(crate) mod rebuild;
 pub(crate) mod repair;
 pub(crate) mod reserve;
+pub(crate) mod segments;
 pub(crate) mod settings;
 pub(crate) mod shared;
 pub(crate) mod snapshot;

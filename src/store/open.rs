@@ -14,10 +14,11 @@
 //! and checked, which finds what may have been done to it meanwhile.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{INDEX_BYTES_MAX, LOG_BYTES_MAX, ORDER_BYTES_MAX};
+use crate::limits::{INDEX_BYTES_MAX, LOG_BYTES_MAX, ORDER_BYTES_MAX, SEGMENTS_BYTES_MAX};
 use crate::log::header::{LOG_HEADER_BYTES, LogHeader, NotALog};
 use crate::segment::control::{self, CONTROL_BYTES, Control, LAYOUT, MAGIC, READY};
 use crate::segment::heap::Heap;
+use crate::segment::slots::Slots;
 use crate::segment::words::MappedWords;
 use crate::store::create;
 use crate::store::membership::{self, Membership, Opening, lasting_words};
@@ -38,6 +39,7 @@ pub(crate) const CONTROL: &str = "control";
 pub(crate) const LOG: &str = "log";
 pub(crate) const INDEX: &str = "index";
 pub(crate) const ORDER: &str = "order";
+pub(crate) const SEGMENTS: &str = "segments";
 
 /// How to open.
 #[derive(Debug, Clone)]
@@ -78,6 +80,7 @@ fn open_writer(directory: &Path, how: &How) -> Result<Shared> {
         log: file::open(&live.join(LOG), true).map_err(|error| cannot("open", &live.join(LOG), error))?,
         index: file::open_or_create(&live.join(INDEX), how.file_mode).map_err(|error| cannot("open", &live.join(INDEX), error))?,
         order: file::open_or_create(&live.join(ORDER), how.file_mode).map_err(|error| cannot("open", &live.join(ORDER), error))?,
+        segments: file::open_or_create(&live.join(SEGMENTS), how.file_mode).map_err(|error| cannot("open", &live.join(SEGMENTS), error))?,
     };
     let control_path = live.join(CONTROL);
     let control_file = file::open_or_create(&control_path, how.file_mode).map_err(|error| cannot("open", &control_path, error))?;
@@ -106,7 +109,7 @@ fn open_reader(directory: &Path, how: &How) -> Result<Shared> {
     let opening = if path.exists() { Some(Opening::acquire(&path, || file::open(&path, false), how.timeout)?) } else { None };
     let is_live = opening.as_ref().map_or(Ok(false), Opening::is_live)?;
     if is_live && let Some(mut opening) = opening {
-        let files = Files { log: open(LOG)?, index: open(INDEX)?, order: open(ORDER)? };
+        let files = Files { log: open(LOG)?, index: open(INDEX)?, order: open(ORDER)?, segments: open(SEGMENTS)? };
         let control_file = open(CONTROL)?;
         if file::stamp(&control_file).map_or(0, |stamp| stamp.size) < CONTROL_BYTES {
             return Err(other_layout(directory));
@@ -120,12 +123,19 @@ fn open_reader(directory: &Path, how: &How) -> Result<Shared> {
     }
     // Nobody is there who could keep index and control in order for us: build our own, in memory, from the log.
     let memory = |name: &str| create::memory_file(name).map_err(|error| Error::io("make a memory file for", &live.join(name), error));
-    let files = Files { log: open(LOG)?, index: memory(INDEX)?, order: memory(ORDER)? };
+    let log = open(LOG)?;
+    // Without a locks file to pin it in, the log is read from a copy: a writer who comes later may use its space again.
+    let log =
+        if path.exists() { log } else { create::copy_to_memory(&log, LOG).map_err(|error| Error::io("copy", &live.join(LOG), error))? };
+    let files = Files { log, index: memory(INDEX)?, order: memory(ORDER)?, segments: memory(SEGMENTS)? };
     let control_file = memory(CONTROL)?;
     file::allocate(&control_file, 0, CONTROL_BYTES).map_err(|error| Error::io("allocate memory for", &live.join(CONTROL), error))?;
     let control = control::map(&control_file, true).map_err(|error| Error::io("map", &live.join(CONTROL), error))?;
-    let shared = assemble(directory, Mode::Private, how, files, control, true)?;
+    let mut shared = assemble(directory, Mode::Private, how, files, control, true)?;
     shared.prepare_alone()?;
+    if path.exists() {
+        shared.private_pin = Some(shared.membership.lasting_pin(&live, shared.control.commit.newest())?);
+    }
     drop(opening);
     Ok(shared)
 }
@@ -147,9 +157,11 @@ fn assemble(directory: &Path, mode: Mode, how: &How, files: Files, control: &'st
         heap: Heap::new(map(LOG, &files.log, LOG_BYTES_MAX, mode == Mode::Writer)?),
         index: MappedWords::new(map(INDEX, &files.index, INDEX_BYTES_MAX, index_writable)?),
         order: MappedWords::new(map(ORDER, &files.order, ORDER_BYTES_MAX, index_writable)?),
+        slots: Slots::new(map(SEGMENTS, &files.segments, SEGMENTS_BYTES_MAX, index_writable)?),
         files,
         header,
         membership: Membership::new(),
+        private_pin: None,
         generation: AtomicU64::new(fork::generation()),
         directory: directory.to_owned(),
     })
@@ -225,7 +237,7 @@ impl Shared {
 
     fn files_sum(&self) -> Option<u64> {
         let mut bytes = Vec::new();
-        for file in [&self.files.log, &self.files.index, &self.files.order] {
+        for file in [&self.files.log, &self.files.index, &self.files.order, &self.files.segments] {
             let stamp = file::stamp(file).ok()?;
             for word in [stamp.device, stamp.inode, stamp.size, stamp.modified_nanoseconds, stamp.changed_nanoseconds] {
                 bytes.extend_from_slice(&word.to_le_bytes());

@@ -1,112 +1,112 @@
-//! The way up for a read: commit word, table, head, then back to the newest version that the commit word covers.
+//! The way up for a read: commit word, table, head, and back where the head is newer than the commit word.
+//!
+//! A read takes no lock and stores nothing. What it reads may be taken away under its eyes: a segment of which nothing is
+//! needed any more is written anew. So it *sights* a record: it notes its segment's number, looks whether the index still
+//! names the record (then the segment was in use when its number was noted), reads words, and looks at the number again. A
+//! record that is to be looked at for longer is copied between the two looks, or, where it is long, pinned like a snapshot.
+//! The holder of the mutex and the owner of a pin borrow records in place: theirs are not taken.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::order;
 use crate::index::table::Found;
-use crate::limits::VERSION_WALK_MAX;
-use crate::log::record::Record;
-use crate::segment::heap::Position;
-use crate::store::shared::Shared;
+use crate::log::record::{self, HEADER_BYTES, Head, Record};
+use crate::segment::heap::{Position, copy_words};
+use crate::segment::slots::Slot;
+use crate::segment::words::Words;
+use crate::store::shared::{Mode, Shared};
+use crate::store::snapshot::Instant;
 use crate::sys::atomic::{Ordering, fence};
+use smallvec::SmallVec;
+
+/// Records longer than this are pinned rather than copied: a pin costs two system calls.
+pub(crate) const COPIED_BYTES_MAX: u64 = 16 * 1024;
+
+/// A record's head, read while its segment was in use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sighted<'a> {
+    pub(crate) position: Position,
+    pub(crate) head: Head,
+    slot: &'a Slot,
+    order: u64,
+}
+
+impl Sighted<'_> {
+    /// Whether all that was read until now was read of the same record.
+    #[inline(always)]
+    fn is_still_there(&self) -> bool {
+        // After what was read, before the segment's number. Pairs with the release of the number in `store/segments.rs`.
+        fence(Ordering::Acquire);
+        self.slot.order.load(Ordering::Relaxed) == self.order
+    }
+}
+
+/// A record in memory of the reader's own.
+#[derive(Debug, Clone)]
+pub(crate) struct Copied {
+    bytes: SmallVec<[u8; 256]>,
+}
+
+impl Copied {
+    #[inline]
+    pub(crate) fn record(&self) -> Record<'_> {
+        Record::of(&self.bytes).expect("checked when it was copied")
+    }
+}
 
 impl Shared {
-    /// The newest committed record of a key, removals included.
-    #[inline]
-    pub(crate) fn head(&self, hash: u64, key: &[u8]) -> Result<Option<Record<'_>>> {
-        loop {
-            let commit = self.control.commit.newest();
-            let Some((_, newest)) = self.published(hash, key)? else { return Ok(None) };
-            let mut record = newest;
-            let mut walked = 0;
-            // A head may be published a moment before its commit; then an older version counts.
-            loop {
-                if record.version() <= commit {
-                    return Ok(Some(record));
-                }
-                if record.previous() == Position::NONE {
-                    return Ok(None);
-                }
-                walked += 1;
-                if walked > VERSION_WALK_MAX && self.control.commit.newest() != commit {
-                    break;
-                }
-                record = self.older(&record)?;
-            }
+    /// Reads the head of the record at a position that was just read somewhere. Nothing if `is_named` says that it is not
+    /// named there any more: then the read starts again.
+    #[inline(always)]
+    fn sight(&self, position: Position, is_named: impl FnOnce() -> bool) -> Result<Option<Sighted<'_>>> {
+        let ready = self.control.ready.log.load(Ordering::Relaxed);
+        let no_record = || self.damaged(position, "no record where the index says");
+        let slot = self.slot(position.segment())?;
+        let order = slot.order.load(Ordering::Acquire);
+        if !is_named() {
+            return Ok(None);
         }
+        let head = self.heap.words(position, HEADER_BYTES as u64 / 8, ready).and_then(Head::copy).ok_or_else(no_record)?;
+        Ok(Some(Sighted { position, head, slot, order }))
     }
 
-    /// The record that a record replaces. It stands before it, so that every walk ends.
+    /// Whether this is the record of a key; nothing if it was taken meanwhile.
+    #[inline(always)]
+    fn is_of(&self, sighted: &Sighted<'_>, hash: u64, key: &[u8]) -> Option<bool> {
+        let ready = self.control.ready.log.load(Ordering::Relaxed);
+        let words = self.heap.words(sighted.position.plus(HEADER_BYTES as u64), key.len().div_ceil(8) as u64, ready);
+        let is_key =
+            sighted.head.hash() == hash && sighted.head.key_length() == key.len() && words.is_some_and(|words| record::is_key(words, key));
+        sighted.is_still_there().then_some(is_key)
+    }
+
+    /// The newest published record of a key: what the current table says. The caller loaded the commit word before.
     #[inline]
-    fn older<'a>(&'a self, record: &Record<'a>) -> Result<Record<'a>> {
-        if record.previous() >= self.heap.position_of(record.bytes()) {
-            return Err(self.damaged(record.previous(), "a record names one behind it as the one that it replaces"));
-        }
-        self.record(record.previous())
-    }
-
-    /// The value's record of a key, newest committed.
-    #[inline]
-    pub(crate) fn get(&self, hash: u64, key: &[u8]) -> Result<Option<Record<'_>>> {
-        Ok(self.head(hash, key)?.filter(Record::is_set))
-    }
-
-    /// The record of a key as of transaction `commit`.
-    pub(crate) fn get_at(&self, commit: u64, hash: u64, key: &[u8]) -> Result<Option<Record<'_>>> {
-        let Some((_, mut record)) = self.published(hash, key)? else { return Ok(None) };
-        while record.version() > commit {
-            if record.previous() == Position::NONE {
-                return Ok(None);
-            }
-            record = self.older(&record)?;
-        }
-        Ok(Some(record).filter(Record::is_set))
-    }
-
-    /// The record with an ordinal as of transaction `commit`; nothing for a hole.
-    #[inline]
-    pub(crate) fn ordinal_at(&self, commit: u64, ordinal: u64) -> Result<Option<Record<'_>>> {
-        let Some(position) = self.ordinal_head(ordinal) else { return Ok(None) };
-        let mut record = self.record(position)?;
-        while record.version() > commit {
-            if record.previous() == Position::NONE {
-                return Ok(None);
-            }
-            record = self.older(&record)?;
-            if record.ordinal() != ordinal {
-                // Before this ordinal was given out the key had another, or was removed.
-                return Ok(None);
-            }
-        }
-        Ok(Some(record).filter(Record::is_set))
-    }
-
-    /// The newest published record with an ordinal.
-    #[inline]
-    pub(crate) fn ordinal_head(&self, ordinal: u64) -> Option<Position> {
-        let ready = self.control.ready.order.load(Ordering::Relaxed).min(crate::segment::words::MappedWords::map(&self.order).capacity());
-        if order::bytes_for(ordinal + 1) > ready { None } else { order::load(&self.order, ordinal) }
-    }
-
-    /// The newest published record of a key, with its position: what the current table says. The caller loaded the commit
-    /// word before; if a table was replaced in between and the key was missed, it is looked for again.
-    #[inline]
-    pub(crate) fn published(&self, hash: u64, key: &[u8]) -> Result<Option<(Position, Record<'_>)>> {
-        loop {
+    fn newest(&self, hash: u64, key: &[u8]) -> Result<Option<Sighted<'_>>> {
+        'again: loop {
             let (word, table) = self.table()?;
             let mut hit = None;
-            let found = table.find(hash, table.place.words(), |position| {
+            let mut was_taken = false;
+            let found = table.find_entry(hash, table.place.words(), |slot, entry| {
                 // Header, key and value span several cache lines: one wait for all.
-                self.heap.prefetch(position);
-                let record = self.record(position)?;
-                let is_key = record.hash() == hash && record.key() == key;
-                if is_key {
-                    hit = Some((position, record));
+                self.heap.prefetch(entry.position());
+                let Some(sighted) = self.sight(entry.position(), || table.entry(slot) == entry)? else {
+                    was_taken = true;
+                    return Ok(true);
+                };
+                let is_key = self.is_of(&sighted, hash, key);
+                was_taken = is_key.is_none();
+                if is_key == Some(true) {
+                    hit = Some(sighted);
                 }
-                Ok::<bool, crate::Error>(is_key)
+                Ok::<bool, Error>(is_key != Some(false))
             })?;
+            if was_taken {
+                continue 'again;
+            }
             if matches!(found, Found::At { .. }) {
                 return Ok(hit);
             }
+            // A miss counts only in the table that is current: a late reader of an old one may miss a newer key.
             fence(Ordering::Acquire);
             if self.control.table.current.load(Ordering::Relaxed) == word {
                 return Ok(None);
@@ -114,12 +114,229 @@ impl Shared {
         }
     }
 
+    /// The newest committed record that `newest` leads to, removals included.
+    #[inline(always)]
+    fn committed<'a>(&'a self, newest: impl Fn() -> Result<Option<Sighted<'a>>>) -> Result<Option<Sighted<'a>>> {
+        'again: loop {
+            let commit = self.control.commit.newest();
+            let Some(mut sighted) = newest()? else { return Ok(None) };
+            // A record may be published a moment before its commit; then the one that it replaces counts. That is there
+            // for as long as the commit word stays.
+            while sighted.head.version() > commit {
+                if self.control.commit.newest() != commit {
+                    continue 'again;
+                }
+                if sighted.head.previous() == Position::NONE {
+                    return Ok(None);
+                }
+                let version = sighted.head.version();
+                match self.sight(sighted.head.previous(), || self.control.commit.newest() == commit)? {
+                    Some(older) if older.is_still_there() => {
+                        self.require_older(older.position, older.head.version(), version)?;
+                        sighted = older;
+                    }
+                    _ => continue 'again,
+                }
+            }
+            return Ok(Some(sighted));
+        }
+    }
+
+    /// Versions fall on the way back, so that every walk ends. Two records of one transaction have the same one.
+    #[inline(always)]
+    fn require_older(&self, position: Position, older: u64, version: u64) -> Result<()> {
+        if older <= version { Ok(()) } else { Err(self.damaged(position, "a record replaces one that is newer")) }
+    }
+
+    /// Copies a sighted record; nothing if it was taken meanwhile.
+    #[inline]
+    fn copy(&self, sighted: &Sighted<'_>) -> Result<Option<Copied>> {
+        let size = sighted.head.size();
+        let words = self.heap.words(sighted.position, size / 8, self.control.ready.log.load(Ordering::Relaxed));
+        let mut bytes = SmallVec::new();
+        if let Some(words) = words.filter(|_| size <= COPIED_BYTES_MAX) {
+            bytes.resize(size as usize, 0);
+            copy_words(words, &mut bytes);
+        }
+        if !sighted.is_still_there() {
+            return Ok(None);
+        }
+        if Record::of(&bytes).is_none() {
+            return Err(self.damaged(sighted.position, "no record where the index says"));
+        }
+        Ok(Some(Copied { bytes }))
+    }
+
+    /// Looks at the value's record of a key, newest committed.
+    #[inline]
+    pub(crate) fn read<R>(&self, hash: u64, key: &[u8], look: impl FnOnce(Option<Record<'_>>) -> Result<R>) -> Result<R> {
+        match self.fetch(hash, key)? {
+            Fetched::Nothing => look(None),
+            Fetched::Copied(copied) => look(Some(copied.record())),
+            Fetched::Long if self.mode == Mode::Private => look(self.get(hash, key)?),
+            Fetched::Long => {
+                let instant = Instant::take(self)?;
+                look(self.get_at(instant.counters().sequence, hash, key)?)
+            }
+        }
+    }
+
+    /// Copies the value's record of a key, newest committed, unless it is long.
+    #[inline]
+    pub(crate) fn fetch(&self, hash: u64, key: &[u8]) -> Result<Fetched> {
+        if self.mode == Mode::Private {
+            return Ok(if self.get(hash, key)?.is_some() { Fetched::Long } else { Fetched::Nothing });
+        }
+        loop {
+            let Some(sighted) = self.committed(|| self.newest(hash, key))?.filter(|sighted| sighted.head.is_set()) else {
+                return Ok(Fetched::Nothing);
+            };
+            if sighted.head.size() > COPIED_BYTES_MAX {
+                return Ok(Fetched::Long);
+            }
+            if let Some(copied) = self.copy(&sighted)? {
+                return Ok(Fetched::Copied(copied));
+            }
+        }
+    }
+
+    /// Whether a key is there.
+    pub(crate) fn contains(&self, hash: u64, key: &[u8]) -> Result<bool> {
+        if self.mode == Mode::Private {
+            return Ok(self.get(hash, key)?.is_some());
+        }
+        Ok(self.committed(|| self.newest(hash, key))?.is_some_and(|sighted| sighted.head.is_set()))
+    }
+
+    /// The newest record with an ordinal and a position of the order that names it, for iteration over what is there now.
+    pub(crate) fn read_ordinal<R>(&self, ordinal: u64, look: impl FnOnce(Record<'_>) -> Result<R>) -> Result<Option<R>> {
+        let there = |head: &Head| head.is_set() && head.ordinal() == ordinal;
+        loop {
+            let Some(sighted) = self.committed(|| self.newest_of(ordinal))?.filter(|sighted| there(&sighted.head)) else {
+                return Ok(None);
+            };
+            if sighted.head.size() > COPIED_BYTES_MAX || self.mode == Mode::Private {
+                let instant = Instant::take(self)?;
+                return self.ordinal_at(instant.counters().sequence, ordinal)?.map(look).transpose();
+            }
+            if let Some(copied) = self.copy(&sighted)? {
+                return look(copied.record()).map(Some);
+            }
+        }
+    }
+
+    /// A copy of the settings' record.
+    pub(crate) fn read_settings(&self) -> Result<Option<Copied>> {
+        let named = || Position(self.control.log.settings.load(Ordering::Acquire));
+        loop {
+            let position = named();
+            if position == Position::NONE {
+                return Ok(None);
+            }
+            if let Some(sighted) = self.sight(position, || named() == position)?
+                && let Some(copied) = self.copy(&sighted)?
+            {
+                return Ok(Some(copied));
+            }
+        }
+    }
+
+    #[inline]
+    fn newest_of(&self, ordinal: u64) -> Result<Option<Sighted<'_>>> {
+        loop {
+            let Some(position) = self.ordinal_head(ordinal) else { return Ok(None) };
+            if let Some(sighted) = self.sight(position, || self.ordinal_head(ordinal) == Some(position))?
+                && sighted.is_still_there()
+            {
+                return Ok(Some(sighted));
+            }
+        }
+    }
+
+    /// The record of a key as of transaction `commit`, which the caller has pinned.
+    pub(crate) fn get_at(&self, commit: u64, hash: u64, key: &[u8]) -> Result<Option<Record<'_>>> {
+        if self.mode == Mode::Private {
+            return self.get(hash, key);
+        }
+        let Some(newest) = self.newest(hash, key)? else { return Ok(None) };
+        Ok(self.back_to(commit, newest.position, &newest.head)?.filter(Record::is_set))
+    }
+
+    /// The record with an ordinal as of transaction `commit`, which the caller has pinned; nothing for a hole.
+    #[inline]
+    pub(crate) fn ordinal_at(&self, commit: u64, ordinal: u64) -> Result<Option<Record<'_>>> {
+        if self.mode == Mode::Private {
+            let record = self.ordinal_head(ordinal).map(|position| self.record(position)).transpose()?;
+            return Ok(record.filter(Record::is_set));
+        }
+        let Some(newest) = self.newest_of(ordinal)? else { return Ok(None) };
+        // Before this ordinal was given out the key had another, or was removed.
+        Ok(self.back_to(commit, newest.position, &newest.head)?.filter(|record| record.is_set() && record.ordinal() == ordinal))
+    }
+
+    /// Walks back to the newest record that a pinned transaction covers. What was replaced after it is not taken.
+    #[inline]
+    fn back_to(&self, commit: u64, position: Position, head: &Head) -> Result<Option<Record<'_>>> {
+        if head.version() <= commit {
+            return self.record(position).map(Some);
+        }
+        let (mut position, mut version) = (head.previous(), head.version());
+        while position != Position::NONE {
+            let record = self.record(position)?;
+            self.require_older(position, record.version(), version)?;
+            if record.version() <= commit {
+                return Ok(Some(record));
+            }
+            (position, version) = (record.previous(), record.version());
+        }
+        Ok(None)
+    }
+
+    /// The newest published record with an ordinal.
+    #[inline]
+    pub(crate) fn ordinal_head(&self, ordinal: u64) -> Option<Position> {
+        let ready = self.control.ready.order.load(Ordering::Relaxed).min(self.order.map().capacity());
+        if order::bytes_for(ordinal + 1) > ready { None } else { order::load(&self.order, ordinal) }
+    }
+
+    /// The newest record of a key in place. For the holder of the mutex, for whom that is the newest committed one, and for
+    /// whoever is alone.
+    #[inline]
+    pub(crate) fn published(&self, hash: u64, key: &[u8]) -> Result<Option<(Position, Record<'_>)>> {
+        let (_, table) = self.table()?;
+        let mut hit = None;
+        table.find(hash, table.place.words(), |position| {
+            let record = self.record(position)?;
+            let is_key = record.hash() == hash && record.key() == key;
+            if is_key {
+                hit = Some((position, record));
+            }
+            Ok::<bool, Error>(is_key)
+        })?;
+        Ok(hit)
+    }
+
+    /// The value's record of a key in place, under the same conditions.
+    #[inline]
+    pub(crate) fn get(&self, hash: u64, key: &[u8]) -> Result<Option<Record<'_>>> {
+        Ok(self.published(hash, key)?.map(|(_, record)| record).filter(Record::is_set))
+    }
+
     /// Brings what a write to this key will need into the cache, before the mutex is taken.
     #[inline]
     pub(crate) fn warm(&self, hash: u64, key: &[u8]) {
-        use crate::segment::words::Words;
-        if let Ok(Some((_, record))) = self.published(hash, key) {
-            self.order.prefetch(record.ordinal());
+        if let Ok(Some(sighted)) = self.newest(hash, key) {
+            self.order.prefetch(sighted.head.ordinal());
         }
     }
+}
+
+/// What a read of a key came back with.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and boxing it would cost an allocation a read")]
+pub(crate) enum Fetched {
+    Nothing,
+    Copied(Copied),
+    /// Too long to be copied: to be read in place, under a pin.
+    Long,
 }

@@ -7,28 +7,40 @@
 
 use crate::error::{Error, Result};
 use crate::index::table::{Descriptor, Entry, SLOTS_LOG2_MIN, Table};
-use crate::limits::ORDER_BYTES_MAX;
-use crate::log::footer::FOOTER_BYTES;
-use crate::log::header::LOG_HEADER_BYTES;
+use crate::limits::{ORDER_BYTES_MAX, SEGMENT_BYTES};
+use crate::log::footer::{self, FOOTER_BYTES, Footer};
+use crate::log::header::{LOG_HEADER_BYTES, SegmentHeader};
 use crate::log::record::Kind;
-use crate::log::scan::Scan;
+use crate::log::scan::{End, Scan, Transaction};
 use crate::segment::control::{LAYOUT, MAGIC};
 use crate::segment::counters::Counters;
-use crate::segment::heap::Position;
+use crate::segment::heap::{Position, Segment};
+use crate::segment::slots::INSIDE;
 use crate::store::shared::{Mode, Shared};
 use crate::sys::{clock, file, process};
 use crate::value;
 use std::fs::File;
+
+/// Slots of the table whose records are asked for ahead.
+const PREFETCHED: u64 = 16;
 
 impl Shared {
     /// Makes index and control anew. The caller is alone. On an error the log is as it was.
     pub(crate) fn rebuild(&self) -> Result<()> {
         let size = file::stamp(&self.files.log).map_err(|error| Error::io("look at", &self.log_path(), error))?.size;
         let readable = size.min(self.heap.map().capacity()) / 8 * 8;
+        if self.mode == Mode::Writer {
+            // A copy of a log may have holes where there were zeros, and free segments are written without asking again.
+            file::allocate(&self.files.log, 0, readable).map_err(|error| Error::io("allocate space in", &self.log_path(), error))?;
+        }
         if readable < size / 8 * 8 {
             return Err(
                 self.integrity(readable, "the log is longer than this process can map; raise the limit of its address space (ulimit -v)")
             );
+        }
+        if self.mode == Mode::Writer {
+            // A copy of a log may have holes where there were zeros; free segments are written without asking again.
+            file::allocate(&self.files.log, 0, readable).map_err(|error| Error::io("allocate space in", &self.log_path(), error))?;
         }
         // Where this boot's processes had sealed: kept until the rebuild succeeded, also over a kill.
         let sealed = if self.is_ours() { self.control.log.sealed.get() } else { 0 };
@@ -36,51 +48,114 @@ impl Shared {
         self.stamp(sealed)?;
         self.reset(readable)?;
         let mut scan = Scan::new(&self.heap, readable, self.header.salt);
-        let mut last = (Position::NONE, Counters { chain: self.header.salt, ..Counters::default() });
+        for (segment, header) in scan.found() {
+            self.count_segment(*segment, header)?;
+        }
+        let mut last = None;
+        let mut reaches_seal = sealed == 0;
         let end = loop {
             let transaction = match scan.next() {
                 Ok(transaction) => transaction,
                 Err(end) => break end,
             };
-            let counters = transaction.footer.counters;
-            if counters.next_ordinal > ORDER_BYTES_MAX / 8 || counters.length > counters.next_ordinal {
-                return Err(self.damaged(transaction.footer_at, "a transaction counts more keys than there can be"));
+            self.replay(&transaction)?;
+            if let Some((at, footer)) = transaction.footer {
+                reaches_seal |= at.0 == sealed;
+                last = Some((at, footer));
+                self.control.commit.publish(&footer.counters);
             }
-            let inserts = transaction.records.iter().filter(|(_, record)| record.kind() == Kind::Set).count() as u64;
-            self.reserve_for_rebuild(&transaction.footer.counters, inserts)?;
-            for (position, record) in &transaction.records {
-                if record.kind() != Kind::Remove {
-                    value::validate(record.value()).map_err(|what| self.damaged(*position, &what))?;
-                }
-                if record.version() != counters.sequence || record.previous() >= *position {
-                    return Err(self.damaged(*position, "a record belongs to another transaction"));
-                }
-                if record.ordinal() >= transaction.footer.counters.next_ordinal && record.kind() != Kind::Settings {
-                    return Err(self.damaged(*position, "a record's ordinal was never given out"));
-                }
-                self.publish(*position, record.kind(), record.hash(), record.ordinal(), record.key(), None)?;
-            }
-            self.growth().step(crate::index::grow::SLOTS_PER_INSERT * (inserts + 1), self)?;
-            last = (transaction.footer_at, transaction.footer.counters);
-            self.control.commit.publish(&last.1);
         };
-        if last.0.0 < sealed {
+        if !reaches_seal {
             return Err(self.damaged(end.at, end.why));
         }
-        let later = if sealed == 0 && self.mode != Mode::Private { scan.finds_later_transaction() } else { None };
-        if later.is_some() {
-            self.put_aside(end.at.bytes(), size)?;
-        }
-        if sealed == 0 && last.0 == Position::NONE && self.mode == Mode::Writer {
-            self.require_unused(end.at, size, end.why)?;
-        }
-        let aligned = end.at.bytes().next_multiple_of(4096).min(readable);
+        self.require_whole(last.map(|(_, footer)| footer), end)?;
         if self.mode == Mode::Writer {
-            self.control.ready.log.set(aligned);
+            if sealed == 0 && scan.finds_later_transaction().is_some() {
+                self.put_aside(size)?;
+            }
+            if sealed == 0 && last.is_none() {
+                self.require_unused(end.at, size, end.why)?;
+            }
+            self.forget_segments_behind(&scan)?;
         }
-        self.control.log.sealed.set(last.0.0);
-        self.control.commit.publish(&last.1);
+        self.control.log.sealed.set(last.map_or(0, |(at, _)| at.0));
         Ok(())
+    }
+
+    /// Publishes what is left of a transaction.
+    fn replay(&self, transaction: &Transaction<'_>) -> Result<()> {
+        let inserts = transaction.records.len() as u64;
+        let mut bounds = Counters { next_ordinal: ORDER_BYTES_MAX / 8, ..Counters::default() };
+        if let Some((at, footer)) = &transaction.footer {
+            let counters = footer.counters;
+            if counters.next_ordinal > bounds.next_ordinal || counters.length > counters.next_ordinal {
+                return Err(self.damaged(*at, "a transaction counts more keys than there can be"));
+            }
+            bounds = counters;
+        }
+        for (position, record) in &transaction.records {
+            if record.kind() != Kind::Remove {
+                value::validate(record.value()).map_err(|what| self.damaged(*position, &what))?;
+            }
+            if transaction.footer.is_some() && record.version() != bounds.sequence {
+                return Err(self.damaged(*position, "a record belongs to another transaction"));
+            }
+            if record.ordinal() >= bounds.next_ordinal && record.kind() != Kind::Settings {
+                return Err(self.damaged(*position, "a record's ordinal was never given out"));
+            }
+        }
+        let ordinals = transaction.records.iter().map(|(_, record)| record.ordinal() + 1).max().unwrap_or(0);
+        self.reserve_for_rebuild(ordinals.max(transaction.footer.map_or(0, |(_, footer)| footer.counters.next_ordinal)), inserts)?;
+        for (position, record) in &transaction.records {
+            self.publish(*position, record.kind(), record.hash(), record.ordinal(), record.key(), None)?;
+        }
+        self.growth().step(crate::index::grow::SLOTS_PER_INSERT * (inserts + 1), self)
+    }
+
+    /// Notes a segment that was found in the log.
+    fn count_segment(&self, segment: Segment, header: &SegmentHeader) -> Result<()> {
+        let slot = self.slot(segment)?;
+        slot.span.set(header.span);
+        slot.order.set(header.order);
+        for part in 1..header.span.min(self.control.log.segments.get().saturating_sub(segment.0)) {
+            self.slot(Segment(segment.0 + part))?.order.set(INSIDE);
+        }
+        Ok(())
+    }
+
+    /// Frees the segments that stand behind the last transaction.
+    fn forget_segments_behind(&self, scan: &Scan<'_>) -> Result<()> {
+        for (segment, header) in scan.behind() {
+            for part in 0..header.span.min(self.control.log.segments.get().saturating_sub(segment.0)) {
+                self.wipe(Segment(segment.0 + part))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails where the records that were found are not those that the last transaction left: where a segment is missing or
+    /// is one of another time.
+    fn require_whole(&self, last: Option<Footer>, end: End) -> Result<()> {
+        let (_, table) = self.table()?;
+        let (mut length, mut sum) = (0, 0u64);
+        let words = table.place.words();
+        for slot in 0..words {
+            let ahead = if slot + PREFETCHED < words { table.entry(slot + PREFETCHED) } else { Entry(0) };
+            if ahead.0 != 0 {
+                self.heap.prefetch(ahead.position());
+            }
+            let entry = table.entry(slot);
+            if entry.0 != 0 && !entry.is_dead() {
+                let record = self.record(entry.position())?;
+                length += 1;
+                sum = sum.wrapping_add(footer::fingerprint(record.hash(), record.version()));
+            }
+        }
+        let expected = last.map_or((0, 0), |footer| (footer.counters.length, footer.fingerprint));
+        if (length, sum) == expected {
+            return Ok(());
+        }
+        Err(self.damaged(end.at, "the records that are left are not those that its last transaction left"))
     }
 
     fn stamp(&self, sealed: u64) -> Result<()> {
@@ -108,6 +183,7 @@ impl Shared {
         ready.log.set(readable);
         ready.index.set(0);
         ready.order.set(0);
+        ready.segments.set(0);
         ready.log_claim.set(0);
         for word in [
             &table.next,
@@ -118,9 +194,22 @@ impl Shared {
             &table.floor,
             &table.dropped,
             &self.control.log.settings,
+            &self.control.log.next,
+            &self.control.log.free,
+            &self.control.log.search,
         ] {
             word.set(0);
         }
+        // Every segment whose head could be there.
+        let segments = (readable + SEGMENT_BYTES).saturating_sub(Segment(0).first().bytes()) / SEGMENT_BYTES;
+        self.reserve_segments(segments)?;
+        for segment in (0..segments).map(Segment) {
+            let slot = self.slot(segment)?;
+            for word in [&slot.order, &slot.live, &slot.retired, &slot.span] {
+                word.set(0);
+            }
+        }
+        self.control.log.segments.set(segments);
         // The commit word too: floors are taken from it while tables grow.
         self.control.commit.publish(&Counters::default());
         let place = Descriptor::first(SLOTS_LOG2_MIN);
@@ -161,18 +250,18 @@ impl Shared {
         })
     }
 
-    /// Copies what will be written over to a file beside the log.
-    fn put_aside(&self, from: u64, to: u64) -> Result<()> {
+    /// Copies the log to a file beside it, before what stands behind its last transaction is written over.
+    fn put_aside(&self, size: u64) -> Result<()> {
         let path = self.live().join(format!("log.cut-{}", clock::unix_nanoseconds()));
         let failed = |error| Error::io("put the damaged end of the log aside in", &path, error);
         let copy = file::open_or_create(&path, self.file_mode).map_err(failed)?;
-        let mut offset = from;
-        while offset < to {
-            let bytes = file::read_at(&self.files.log, offset, ((to - offset) as usize).min(1 << 20)).map_err(failed)?;
+        let mut offset = 0;
+        while offset < size {
+            let bytes = file::read_at(&self.files.log, offset, ((size - offset) as usize).min(1 << 20)).map_err(failed)?;
             if bytes.is_empty() {
                 break;
             }
-            file::write_at(&copy, &bytes, offset - from).map_err(failed)?;
+            file::write_at(&copy, &bytes, offset).map_err(failed)?;
             offset += bytes.len() as u64;
         }
         sync(&copy).map_err(failed)

@@ -10,10 +10,10 @@
 //! the same states, so the next owner starts over.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::footer::FOOTER_BYTES;
 use crate::log::record::FRAME_BYTES;
 use crate::log::scan;
 use crate::segment::heap::Position;
+use crate::store::commit::Tail;
 use crate::store::shared::Shared;
 use crate::sys::atomic::Ordering;
 
@@ -46,18 +46,13 @@ impl Shared {
         self.growth().settle();
         let at = Position(self.control.log.sealed.get());
         if at == Position::NONE {
-            return Ok(());
+            return self.forget_unsealed(&self.tail()?);
         }
         self.require_reach()?;
         let footer = self.footer(at)?;
         let committed = self.control.commit.newest();
         if footer.counters.sequence == committed {
-            // A whole transaction may stand behind that was never sealed. It is forgotten, also by a later rebuild.
-            let tail = at.plus(FOOTER_BYTES as u64);
-            if tail.bytes() + FRAME_BYTES as u64 <= self.control.ready.log.load(Ordering::Acquire) && self.heap.map().is_writable() {
-                self.heap.write(tail, &[0; FRAME_BYTES]);
-            }
-            return Ok(());
+            return self.forget_unsealed(&self.tail()?);
         }
         if footer.counters.sequence != committed + 1 {
             return Err(self.damaged(at, "the sealed transaction is not the one after the committed"));
@@ -69,6 +64,18 @@ impl Shared {
             self.publish(position, record.kind(), record.hash(), record.ordinal(), record.key(), None)?;
         }
         self.control.commit.publish(&footer.counters);
+        Ok(())
+    }
+
+    /// A whole transaction may stand behind the tail that was never sealed. It is forgotten, also by a later rebuild.
+    fn forget_unsealed(&self, tail: &Tail) -> Result<()> {
+        if self.heap.map().is_writable() {
+            let at = tail.cursor.at;
+            if at.bytes() + FRAME_BYTES as u64 <= self.control.ready.log.load(Ordering::Acquire) {
+                self.heap.write(at, &[0; FRAME_BYTES]);
+            }
+            self.forget_unsealed_segments(tail.cursor.segment)?;
+        }
         Ok(())
     }
 }

@@ -9,8 +9,8 @@ use crate::index::order;
 use crate::index::table::Descriptor;
 use crate::log::batch::Batch;
 use crate::log::record::Kind;
-use crate::segment::counters::Counters;
-use crate::segment::words::MappedWords;
+use crate::segment::slots::Slots;
+use crate::segment::words::{MappedWords, Words};
 use crate::store::commit::{Placement, Tail};
 use crate::store::shared::Shared;
 use crate::sys::atomic::{Ordering, Word, fence};
@@ -90,13 +90,21 @@ impl Shared {
         Growing { name: super::open::INDEX, file: &self.files.index, map: MappedWords::map(&self.index), ready: &self.control.ready.index }
     }
 
+    fn growing_segments(&self) -> Growing<'_> {
+        Growing { name: super::open::SEGMENTS, file: &self.files.segments, map: self.slots.map(), ready: &self.control.ready.segments }
+    }
+
     /// Sees to it that a batch fits everywhere, before the first byte of it is written.
     #[inline]
     pub(crate) fn reserve(&self, tail: &Tail, placement: &Placement, batch: &Batch) -> Result<()> {
         let inserts = batch.records.iter().filter(|pending| pending.kind == Kind::Set).count() as u64;
         let control = self.control;
-        if placement.end.at.bytes() > control.ready.log.get().min(self.heap.map().capacity()) {
-            self.reserve_log(placement)?;
+        let log_bytes = placement.log_bytes();
+        if log_bytes > control.ready.log.get().min(self.heap.map().capacity()) {
+            self.reserve_log(log_bytes)?;
+        }
+        if Slots::bytes_for(placement.segments()) > control.ready.segments.get() {
+            self.reserve_segments(placement.segments())?;
         }
         let order_bytes = order::bytes_for(tail.counters.next_ordinal + inserts);
         if order_bytes > control.ready.order.get().min(MappedWords::map(&self.order).capacity()) {
@@ -109,8 +117,13 @@ impl Shared {
     }
 
     #[cold]
-    fn reserve_log(&self, placement: &Placement) -> Result<()> {
-        self.growing_log().extend(self, placement.end.at.bytes(), chunk(self.control.ready.log.get()))
+    fn reserve_log(&self, bytes: u64) -> Result<()> {
+        self.growing_log().extend(self, bytes, chunk(self.control.ready.log.get()))
+    }
+
+    #[cold]
+    pub(crate) fn reserve_segments(&self, segments: u64) -> Result<()> {
+        self.growing_segments().extend(self, Slots::bytes_for(segments), 4096)
     }
 
     /// Begins the next table when it is due, and completes it at once where a large batch would not fit without.
@@ -145,11 +158,15 @@ impl Shared {
         if growth.has_room(table.place, inserts) { Ok(()) } else { Err(self.index_full()) }
     }
 
-    /// Room for what a rebuild publishes next.
-    pub(crate) fn reserve_for_rebuild(&self, counters: &Counters, inserts: u64) -> Result<()> {
-        let bytes = order::bytes_for(counters.next_ordinal);
-        self.growing_order().extend(self, bytes, chunk(self.control.ready.order.get()))?;
-        self.reserve_slots(counters.length, inserts, 0)
+    /// Room for what a rebuild publishes next. Ordinals of which it finds nothing are holes.
+    pub(crate) fn reserve_for_rebuild(&self, ordinals: u64, inserts: u64) -> Result<()> {
+        let before = self.control.ready.order.get();
+        self.growing_order().extend(self, order::bytes_for(ordinals), chunk(before))?;
+        for ordinal in before / 8..self.control.ready.order.get() / 8 {
+            self.order.store(ordinal, 0);
+        }
+        let counted = self.control.table.occupied.get();
+        self.reserve_slots(counted, inserts, 0)
     }
 
     /// Blocks for a table.
@@ -170,7 +187,7 @@ impl Shared {
     }
 
     /// The newest transaction that no reader needs the past of: the commit word, or the oldest snapshot where one is older.
-    fn floor(&self) -> Result<u64> {
+    pub(crate) fn floor(&self) -> Result<u64> {
         let commit = self.control.commit.newest();
         // A snapshot that is being taken sees this before it counts, or its pin is seen below.
         self.control.table.dropped.raise_to(commit);

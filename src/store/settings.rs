@@ -3,7 +3,6 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::batch::Batch;
 use crate::log::record::Kind;
-use crate::segment::heap::Position;
 use crate::store::locked::Locked;
 use crate::store::shared::{Mode, Shared};
 use crate::value::{self, Archive};
@@ -72,11 +71,7 @@ impl Wanted {
 impl Shared {
     /// The stored options; nothing in a store whose maker was killed before it wrote them.
     pub(crate) fn settings(&self) -> Result<Option<Settings>> {
-        let position = Position(self.control.log.settings.load(crate::sys::atomic::Ordering::Acquire));
-        if position == Position::NONE {
-            return Ok(None);
-        }
-        Ok(Some(Archive::of(&self.record(position)?).node().read()?))
+        self.read_settings()?.map(|copied| Archive::of(&copied.record()).node().read()).transpose()
     }
 
     /// Writes the options of a new store, or fails where those of an old one are other than wanted.

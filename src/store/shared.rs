@@ -7,6 +7,7 @@ use crate::log::header::LogHeader;
 use crate::log::record::Record;
 use crate::segment::control::Control;
 use crate::segment::heap::{Heap, Position};
+use crate::segment::slots::Slots;
 use crate::segment::words::MappedWords;
 use crate::store::membership::Membership;
 use crate::sys::atomic::Ordering;
@@ -33,6 +34,7 @@ pub(crate) struct Files {
     pub(crate) log: File,
     pub(crate) index: File,
     pub(crate) order: File,
+    pub(crate) segments: File,
 }
 
 #[derive(Debug)]
@@ -44,9 +46,12 @@ pub(crate) struct Shared {
     pub(crate) heap: Heap,
     pub(crate) index: MappedWords,
     pub(crate) order: MappedWords,
+    pub(crate) slots: Slots,
     pub(crate) files: Files,
     pub(crate) header: LogHeader,
     pub(crate) membership: Arc<Membership>,
+    /// Keeps the log of a [`Mode::Private`] as it was.
+    pub(crate) private_pin: Option<File>,
     /// The fork generation in which this process joined; another value means that a child has yet to join.
     pub(crate) generation: AtomicU64,
 }
@@ -66,7 +71,8 @@ impl Shared {
         if self.generation.load(Ordering::Relaxed) == fork::generation() { Ok(()) } else { self.join_after_fork() }
     }
 
-    /// The record at a position that the index or another record names.
+    /// The record at a position that the index or another record names, in place: for the holder of the mutex, for the owner
+    /// of a pin that covers it, and for whoever is alone.
     #[inline(always)]
     pub(crate) fn record(&self, position: Position) -> Result<Record<'_>> {
         Record::at(&self.heap, position, self.control.ready.log.load(Ordering::Relaxed))

@@ -43,6 +43,12 @@ impl Word {
         self.store(value, Ordering::Release);
     }
 
+    /// For the bytes of records, which are nobody's business before they are sealed: no crash point, no order.
+    #[inline(always)]
+    pub(crate) fn fill(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     #[inline]
     pub(crate) fn raise_to(&self, value: u64) {
         self.0.fetch_max(value, Ordering::AcqRel);

@@ -104,7 +104,7 @@ fn a_control_page_that_knows_more_than_the_log_does_not_stop_snapshots() {
     for n in 0..4000 {
         pod.set(n, n).unwrap();
     }
-    let half = pod.stats().unwrap().log_bytes / 2;
+    let half = pod.stats().unwrap().live_bytes / 2;
     drop(pod);
     // As after a power cut: another boot, and a log that ends earlier than the control page says.
     let control = std::fs::OpenOptions::new().write(true).open(path.join(".live/control")).unwrap();

@@ -1,0 +1,188 @@
+//! Which segments the log enters next, and when one is taken back into use. For the holder of the mutex.
+//!
+//! | order in the slot | mark in the head | the segment is |
+//! |-------------------|------------------|----------------|
+//! | k > 0             | there            | part of the log, or, if k is higher than that of the newest sealed segment, entered by a transaction that was never sealed |
+//! | k > 0             | wiped            | being freed: nothing in it is needed, a kill came in between; freed again |
+//! | 0                 | wiped            | free |
+//! | 0                 | there            | being entered by a transaction that was never sealed |
+//! | inside            | any              | a further part of the run before it |
+//!
+//! `live` counts the bytes of the records that are the newest of their keys, removals included. A commit adds before it
+//! publishes and subtracts after, so that a kill leaves it too high and the segment in use for longer, never too low.
+//!
+//! Nothing in a segment with `live` 0 is needed but by snapshots older than `retired`, and none of those can be taken any
+//! more once `control.table.dropped` was raised. Late readers without a pin look at the order before and after.
+
+use crate::error::Result;
+use crate::log::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::segment::heap::{Position, Segment};
+use crate::segment::slots::{INSIDE, Slot};
+use crate::store::shared::Shared;
+use crate::sys::atomic::Ordering;
+
+/// Segments looked at in search of a free one, each time that one is entered.
+const LOOKED_AT: u64 = 64;
+
+impl Shared {
+    /// A segment's slot, where its head is ready.
+    #[inline(always)]
+    pub(crate) fn slot(&self, segment: Segment) -> Result<&Slot> {
+        let ready = self.control.ready.segments.load(Ordering::Relaxed);
+        self.slots.get(segment, ready).ok_or_else(|| self.damaged(segment.start(), "a place outside of the log's segments is named"))
+    }
+
+    /// Takes a run of `span` segments for a batch: those before it in `taken` are taken already. Changes nothing that a
+    /// failure or a kill would have to undo.
+    pub(crate) fn take_segment(&self, span: u64, taken: &[(Segment, u64)]) -> Result<Segment> {
+        let log = &self.control.log;
+        let is_taken = |segment: Segment| taken.iter().any(|(first, span)| (first.0..first.0 + span).contains(&segment.0));
+        let next = Segment(log.next.get());
+        if span == 1 && log.next.get() != 0 && !is_taken(next) && self.slot(next)?.order.get() == 0 {
+            return Ok(next);
+        }
+        let segments = log.segments.get();
+        let mut run = 0;
+        if log.free.get() >= span {
+            for candidate in 0..segments {
+                let is_free = !is_taken(Segment(candidate)) && self.slot(Segment(candidate))?.order.get() == 0;
+                run = if is_free { run + 1 } else { 0 };
+                if run == span {
+                    return Ok(Segment(candidate + 1 - span));
+                }
+            }
+        }
+        let behind = taken.iter().map(|(first, span)| first.0 + span).max().unwrap_or(0);
+        Ok(Segment(segments.max(behind)))
+    }
+
+    /// Makes a taken run known to be there; its blocks are. What stands in a segment that was never used may be left from
+    /// a transaction that was never sealed.
+    pub(crate) fn include_segment(&self, segment: Segment, span: u64) -> Result<()> {
+        let end = segment.0 + span;
+        for new in self.control.log.segments.get()..end {
+            self.wipe(Segment(new))?;
+            self.control.log.segments.set(new + 1);
+        }
+        Ok(())
+    }
+
+    /// Marks a taken segment as entered.
+    pub(crate) fn enter_segment(&self, segment: Segment, header: &SegmentHeader) -> Result<()> {
+        let bytes = header.encode(self.header.salt);
+        // The mark comes last: a head is whole or none.
+        self.heap.write(segment.head().plus(8), &bytes[8..]);
+        self.heap.write(segment.head(), &bytes[..8]);
+        let slot = self.slot(segment)?;
+        slot.live.set(0);
+        slot.retired.set(0);
+        slot.span.set(header.span);
+        slot.order.set(header.order);
+        for part in 1..header.span {
+            self.slot(Segment(segment.0 + part))?.order.set(INSIDE);
+        }
+        Ok(())
+    }
+
+    /// Counts a record's bytes to its segment. Before it is published.
+    #[inline]
+    pub(crate) fn count_in(&self, at: Position, bytes: u64) -> Result<()> {
+        let slot = self.slot(at.segment())?;
+        slot.live.set(slot.live.get() + bytes);
+        Ok(())
+    }
+
+    /// Counts a replaced record's bytes out of its segment. After the one that replaces it was published.
+    #[inline]
+    pub(crate) fn count_out(&self, at: Position, bytes: u64, version: u64) -> Result<()> {
+        let slot = self.slot(at.segment())?;
+        let live = slot.live.get().saturating_sub(bytes);
+        if live == 0 {
+            slot.retired.set(version);
+            self.control.log.free.set(self.control.log.free.get() + 1);
+        }
+        slot.live.set(live);
+        Ok(())
+    }
+
+    /// Chooses the segment that the log enters after the current one, so that whoever enters it finds it ready. After a
+    /// commit that entered one.
+    #[cold]
+    pub(crate) fn choose_next(&self, current: Segment) -> Result<()> {
+        let log = &self.control.log;
+        let segments = log.segments.get();
+        if log.free.get() == 0 || segments == 0 {
+            log.next.set(0);
+            return Ok(());
+        }
+        let pin = self.floor()?;
+        let start = log.search.get() % segments;
+        for offset in 0..segments.min(LOOKED_AT) {
+            let segment = Segment((start + offset) % segments);
+            let slot = self.slot(segment)?;
+            let order = slot.order.get();
+            let is_free = order == 0;
+            let is_dead = order != INSIDE && slot.live.get() == 0 && slot.retired.get() <= pin;
+            // 0 stands for no choice: the first segment is not used again.
+            if segment == current || segment.0 == 0 || !(is_free || is_dead) {
+                continue;
+            }
+            if !is_free {
+                self.free(segment)?;
+            }
+            log.free.set(log.free.get().saturating_sub(1));
+            log.search.set(segment.0);
+            log.next.set(segment.0);
+            return Ok(());
+        }
+        log.search.set((start + LOOKED_AT) % segments);
+        log.next.set(0);
+        Ok(())
+    }
+
+    /// Takes a segment out of the log. Of a long record's run every part becomes free on its own.
+    fn free(&self, segment: Segment) -> Result<()> {
+        // From here on a rebuild passes it by. A kill leaves a shorter run without a mark, and at most a part that nobody
+        // uses before the next rebuild.
+        self.heap.write(segment.head(), &[0; 8]);
+        let slot = self.slot(segment)?;
+        while slot.span.get() > 1 {
+            let rest = slot.span.get() - 1;
+            slot.span.set(rest);
+            self.wipe(Segment(segment.0 + rest))?;
+            self.control.log.free.set(self.control.log.free.get() + 1);
+        }
+        self.wipe(segment)
+    }
+
+    /// Makes a segment's head one of a free segment.
+    pub(crate) fn wipe(&self, segment: Segment) -> Result<()> {
+        if self.heap.map().is_writable() {
+            self.heap.write(segment.head(), &[0; 8]);
+        }
+        let slot = self.slot(segment)?;
+        slot.order.set(0);
+        slot.live.set(0);
+        slot.retired.set(0);
+        Ok(())
+    }
+
+    /// Forgets the segments that a transaction entered which was never sealed. After an owner's death.
+    pub(crate) fn forget_unsealed_segments(&self, newest: Segment) -> Result<()> {
+        let ready = self.control.ready.log.load(Ordering::Relaxed);
+        let newest_order = self.slot(newest)?.order.get();
+        // Whether the parts of a run that come now belong to the log.
+        let mut keeps = true;
+        for segment in (0..self.control.log.segments.get()).map(Segment) {
+            let order = self.slot(segment)?.order.get();
+            if order != INSIDE {
+                keeps = order > 0 && order <= newest_order;
+            }
+            let head = self.heap.sealed(segment.head(), SEGMENT_HEADER_BYTES as u64, ready).unwrap_or_default();
+            if !keeps && (order != 0 || SegmentHeader::is_marked(head)) {
+                self.wipe(segment)?;
+            }
+        }
+        Ok(())
+    }
+}
