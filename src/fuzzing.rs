@@ -1,7 +1,6 @@
 //! What the fuzz targets need of the inside, as functions of bytes. No part of the public interface.
 
 use crate::key::Key;
-use crate::log::footer::{self, FOOTER_BYTES, Footer};
 use crate::log::header::{LOG_HEADER_BYTES, LogHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::record::{self, FRAME_BYTES, Kind};
 use crate::log::scan::{self, Scan};
@@ -15,7 +14,7 @@ use crate::value::{self, Archive, Edit, Encoded};
 use hashbrown::HashMap;
 use serde_json::Value;
 use std::path::Path;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Walks bytes as a log and decodes whatever its transactions hold. Returns how many there are and how many records.
 pub fn scan_log(bytes: &[u8]) -> std::io::Result<(u64, u64)> {
@@ -27,10 +26,9 @@ pub fn scan_log(bytes: &[u8]) -> std::io::Result<(u64, u64)> {
     let mut scan = Scan::new(&heap, ready, salt);
     let (mut transactions, mut records) = (0, 0);
     while let Ok(transaction) = scan.next() {
-        if let Some((_, footer)) = &transaction.footer {
-            let again: Vec<_> = scan::records_of(&heap, ready, footer).unwrap_or_default().into_iter().map(|(at, _)| at).collect();
-            let found: Vec<_> = transaction.records.iter().map(|(at, _)| *at).collect();
-            assert!(again.ends_with(&found), "a transaction is walked twice alike, but for what lies in segments that are gone");
+        if let (Some(end), Some((start, _))) = (&transaction.end, transaction.records.first()) {
+            let again = scan::records_of(&heap, ready, *start, end.at).unwrap_or_default();
+            assert!(again.iter().map(|(at, _)| at).eq(transaction.records.iter().map(|(at, _)| at)), "walked twice alike");
         }
         transactions += 1;
         records += transaction.records.len() as u64;
@@ -56,69 +54,57 @@ pub fn mend_log(bytes: &mut [u8]) {
     bytes[head_at..head_at + SEGMENT_HEADER_BYTES].copy_from_slice(&head.encode(header.salt));
     let mut at = segment.first().bytes() as usize;
     let mut start = Position::from_bytes(at as u64);
-    let (mut sequence, mut chain, mut records) = (0, header.salt, 0);
-    let mut keys: HashMap<Vec<u8>, (u64, u64)> = HashMap::new();
-    let mut changes = Vec::new();
+    let (mut counters, mut fingerprint, mut records) = (head.counters, 0, 0);
+    let mut versions: HashMap<Vec<u8>, (u64, u64)> = HashMap::new();
     while let Some((size, kind)) = bytes.get(at..).and_then(record::frame) {
         let end = at + size as usize;
         if end as u64 > segment.end(head.span).bytes() || end > bytes.len() && kind != Kind::Jump {
             return;
         }
-        match kind {
-            Kind::Jump => {
-                let target = record::jump_target(&bytes[at..at + FRAME_BYTES]).segment();
-                let target_at = target.head().bytes() as usize;
-                let Some(place) = bytes.get_mut(target_at..target_at + SEGMENT_HEADER_BYTES) else { return };
-                if target.0 <= segment.0 {
-                    return;
-                }
-                head = SegmentHeader { span: u64::from(place[8] % 4) + 1, order: head.order + 1, sequence, chain, records, start };
-                place.copy_from_slice(&head.encode(header.salt));
-                bytes[at..at + FRAME_BYTES].copy_from_slice(&record::jump(size, target.start()));
-                segment = target;
-                at = target.first().bytes() as usize;
+        if kind == Kind::Jump {
+            let target = record::jump_target(&bytes[at..at + FRAME_BYTES]).segment();
+            let target_at = target.head().bytes() as usize;
+            let Some(place) = bytes.get_mut(target_at..target_at.saturating_add(SEGMENT_HEADER_BYTES)) else { return };
+            if target.0 <= segment.0 {
+                return;
             }
-            Kind::Footer => {
-                let Some(mut footer) = Footer::decode(&bytes[at..end]) else { return };
-                sequence += 1;
-                for (key, change) in changes.drain(..) {
-                    match change {
-                        Some(known) => keys.insert(key, known),
-                        None => keys.remove(&key),
-                    };
-                }
-                footer.records = records as u32;
-                (footer.start, footer.segment, footer.span) = (start, segment, head.span as u32);
-                footer.fingerprint = keys.values().fold(0, |sum, (hash, version)| sum.wrapping_add(footer::fingerprint(*hash, *version)));
-                footer.counters.sequence = sequence;
-                footer.counters.length = keys.len() as u64;
-                let mended = footer.encode(chain);
-                bytes[at..end].copy_from_slice(&mended);
-                chain = footer.counters.chain;
-                records = 0;
-                at += FOOTER_BYTES;
-                start = Position::from_bytes(at as u64);
-            }
-            Kind::Set | Kind::Remove | Kind::Settings => {
-                let Some(record) = record::Record::of(&bytes[at..end]) else { return };
-                let known = (kind == Kind::Set).then_some((record.hash(), record.version()));
-                if kind != Kind::Settings {
-                    changes.push((record.key().to_vec(), known));
-                }
-                let sum = xxh3_64_with_seed(&bytes[at + record::HEADER_BYTES..end], xxh3_64(&bytes[at..at + 16])) as u32;
-                bytes[at + 16..at + 20].copy_from_slice(&sum.to_le_bytes());
-                chain = record::chain(chain, &bytes[at..end]);
-                records += 1;
-                at = end;
-            }
+            head = SegmentHeader { span: u64::from(place[8] % 4) + 1, order: head.order + 1, counters, fingerprint, records, start };
+            place.copy_from_slice(&head.encode(header.salt));
+            bytes[at..at + FRAME_BYTES].copy_from_slice(&record::jump(size, target.start()));
+            segment = target;
+            at = target.first().bytes() as usize;
+            continue;
+        }
+        let Some(found) = record::Record::of(&bytes[at..end]) else { return };
+        let version = counters.sequence + 1;
+        let (hash, ordinal, previous, is_last, is_new) = (found.hash(), found.ordinal(), found.previous(), found.is_last(), found.is_new());
+        let replaced = match kind {
+            Kind::Set => versions.insert(found.key().to_vec(), (hash, version)),
+            Kind::Remove => versions.remove(found.key()),
+            _ => None,
+        };
+        if let Some((hash, version)) = replaced {
+            fingerprint = u64::wrapping_sub(fingerprint, record::fingerprint(hash, version));
+        }
+        if kind == Kind::Set {
+            fingerprint = fingerprint.wrapping_add(record::fingerprint(hash, version));
+        }
+        let record = &mut bytes[at..end];
+        let sum = xxh3_64(&record[record::HEADER_BYTES..]) as u32;
+        record[16..20].copy_from_slice(&sum.to_le_bytes());
+        record::complete(record, record::Given { version, previous, ordinal, is_last, is_new, fingerprint }, counters.chain);
+        record::Record::of(record).expect("it was one").count(&mut counters);
+        records += 1;
+        at = end;
+        if is_last {
+            (records, start) = (0, Position::from_bytes(at as u64));
         }
     }
 }
 
-/// Appends a transaction of one record to a log that [`mend_log`] will mend. `given` is what a commit gives a record:
-/// version, position of the one before, ordinal; `counters` the footer's length and next ordinal. A key without bytes
-/// makes settings.
-pub fn append_transaction(log: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>, given: [u64; 3], counters: [u64; 2]) {
+/// Appends a record to a log that [`mend_log`] will mend. `given` is what a commit gives a record: flags, position of the
+/// one before, ordinal. A key without bytes makes settings.
+pub fn append_record(log: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>, given: [u64; 3]) {
     let kind = match value {
         Some(_) if key.is_empty() => Kind::Settings,
         Some(_) => Kind::Set,
@@ -129,9 +115,15 @@ pub fn append_transaction(log: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>, g
         out.extend_from_slice(value.unwrap_or_default());
         Ok::<(), ()>(())
     });
-    record::complete(&mut log[start..], given[0], Position(given[1]), given[2]);
-    let counters = crate::segment::counters::Counters { length: counters[0], next_ordinal: counters[1], ..Default::default() };
-    log.extend_from_slice(&Footer { start: Position::NONE, records: 1, segment: Segment(0), span: 1, fingerprint: 0, counters }.encode(0));
+    let given = record::Given {
+        version: 0,
+        previous: Position(given[1]),
+        ordinal: given[2],
+        is_last: given[0] & 1 != 0,
+        is_new: given[0] & 2 != 0,
+        fingerprint: 0,
+    };
+    record::complete(&mut log[start..], given, 0);
 }
 
 /// Notes in a closed store that all is in order, whatever its files hold: the next open trusts index and order unread.

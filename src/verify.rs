@@ -3,9 +3,8 @@
 use crate::error::Result;
 use crate::index::order;
 use crate::limits::{PROCESSES_MAX, SEGMENT_BYTES};
-use crate::log::footer::{self, Footer};
-use crate::log::record::{Kind, Record};
-use crate::log::scan::Scan;
+use crate::log::record::{self, Kind, Record};
+use crate::log::scan::{Ended, Scan};
 use crate::segment::counters::Counters;
 use crate::segment::heap::{Position, Segment};
 use crate::segment::slots::INSIDE;
@@ -165,8 +164,7 @@ pub(crate) fn stats(shared: &Shared) -> Result<Stats> {
 struct Replayed<'a> {
     /// The newest record of every key of which there is any.
     heads: HashMap<&'a [u8], (Position, Record<'a>)>,
-    last: Option<Footer>,
-    end: Position,
+    last: Option<Ended>,
     settings: Position,
 }
 
@@ -193,7 +191,7 @@ fn check_snapshot(instant: &Instant<&Shared>, report: &mut Report) -> Result<()>
         if let Some(record) = shared.ordinal_at(counters.sequence, ordinal)? {
             check_record(shared, &record, report);
             length += 1;
-            sum = sum.wrapping_add(footer::fingerprint(record.hash(), record.version()));
+            sum = sum.wrapping_add(record::fingerprint(record.hash(), record.version()));
             let found = shared.get_at(counters.sequence, record.hash(), record.key())?;
             if found.is_none_or(|found| !std::ptr::eq(found.bytes(), record.bytes())) {
                 report.find(format!("the index has another record than the order of the key with ordinal {ordinal}"));
@@ -211,7 +209,7 @@ fn check_record(shared: &Shared, record: &Record<'_>, report: &mut Report) {
     if !record.is_intact() {
         report.find(format!("the checksum of the record at byte {} is wrong", at()));
     }
-    if record.kind() != Kind::Settings && record.hash() != crate::log::record::hash_of(record.key(), shared.header.seed) {
+    if record.kind() != Kind::Settings && record.hash() != record::hash_of(record.key(), shared.header.seed) {
         report.find(format!("the record at byte {} has another hash than its key", at()));
     }
     if record.kind() != Kind::Remove
@@ -224,16 +222,16 @@ fn check_record(shared: &Shared, record: &Record<'_>, report: &mut Report) {
 fn compare(shared: &Shared, report: &mut Report) -> Result<()> {
     let counters = shared.control.commit.read();
     let replayed = replay(shared, counters.sequence, report);
-    let said = replayed.last.map_or_else(Counters::default, |footer| footer.counters);
+    let said = replayed.last.map_or_else(Counters::default, |last| last.counters);
     report.expect("the commit word", counters.sequence, said.sequence);
     report.expect("the number of keys", counters.length, said.length);
     report.expect("the next ordinal", counters.next_ordinal, said.next_ordinal);
     report.expect("the position of the settings", shared.control.log.settings.get(), replayed.settings.0);
-    report.expect("the sealed position", shared.control.log.sealed.get(), replayed.end.0);
+    report.expect("the sealed position", shared.control.log.sealed.get(), replayed.last.map_or(0, |last| last.at.0));
     let present: Vec<_> = replayed.heads.values().filter(|(_, record)| record.is_set()).collect();
     report.expect("the number of keys in the log", present.len() as u64, said.length);
-    let sum = present.iter().fold(0u64, |sum, (_, record)| sum.wrapping_add(footer::fingerprint(record.hash(), record.version())));
-    report.expect("the fingerprint of all keys", sum, replayed.last.map_or(0, |footer| footer.fingerprint));
+    let sum = present.iter().fold(0u64, |sum, (_, record)| sum.wrapping_add(record::fingerprint(record.hash(), record.version())));
+    report.expect("the fingerprint of all keys", sum, replayed.last.map_or(0, |last| last.fingerprint));
     compare_index(shared, &replayed, report)?;
     compare_order(shared, &replayed, said.next_ordinal, report)?;
     compare_segments(shared, &replayed, report)
@@ -243,7 +241,7 @@ fn replay<'a>(shared: &'a Shared, until: u64, report: &mut Report) -> Replayed<'
     let ready = shared.control.ready.log.load(Ordering::Acquire);
     let mut scan = Scan::new(&shared.heap, ready, shared.header.salt);
     let mut replayed = Replayed::default();
-    while replayed.last.map_or(0, |footer| footer.counters.sequence) < until {
+    while replayed.last.map_or(0, |last| last.counters.sequence) < until {
         let transaction = match scan.next() {
             Ok(transaction) => transaction,
             Err(end) => {
@@ -253,27 +251,14 @@ fn replay<'a>(shared: &'a Shared, until: u64, report: &mut Report) -> Replayed<'
         };
         for (position, record) in &transaction.records {
             check_record(shared, record, report);
-            if transaction.footer.is_some_and(|(_, footer)| footer.counters.sequence != record.version()) {
-                report.find(format!("the record at byte {} has the version of another transaction", position.bytes()));
-            }
             if record.kind() == Kind::Settings {
                 replayed.settings = *position;
                 continue;
             }
-            let before = replayed.heads.insert(record.key(), (*position, *record));
-            if let Some((_, before)) = before
-                && before.is_set() == record.is_set()
-                && before.ordinal() != record.ordinal()
-                && transaction.footer.is_some()
-                && before.version() == record.version()
-            {
-                report.find(format!("the record at byte {} moved its key to another ordinal", position.bytes()));
-            }
+            replayed.heads.insert(record.key(), (*position, *record));
         }
         report.transactions += 1;
-        if let Some((at, footer)) = transaction.footer {
-            (replayed.end, replayed.last) = (at, Some(footer));
-        }
+        replayed.last = transaction.end.or(replayed.last);
     }
     replayed
 }
@@ -359,6 +344,6 @@ fn compare_order(shared: &Shared, replayed: &Replayed<'_>, next_ordinal: u64, re
             }
         }
     }
-    report.expect("the number of keys in order", present, replayed.last.map_or(0, |footer| footer.counters.length));
+    report.expect("the number of keys in order", present, replayed.last.map_or(0, |last| last.counters.length));
     Ok(())
 }

@@ -10,7 +10,7 @@ use tastypod::{ErrorKind, Options, fuzzing};
 pub fn run(directory: &Path, data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let mode = bytes.byte();
-    let mut log = vec![0; 4160];
+    let mut log = vec![0; 4224];
     if mode & 1 == 0 {
         log.extend_from_slice(bytes.take(usize::MAX));
     } else {
@@ -30,16 +30,15 @@ pub fn run(directory: &Path, data: &[u8]) {
                 255 => bytes.word(),
                 byte => u64::from(byte % 32),
             };
-            // Positions are of units of 8 bytes, the first record's is 520.
-            let given = [small(&mut bytes), 520 + small(&mut bytes), small(&mut bytes)];
-            let counters = [small(&mut bytes), small(&mut bytes)];
-            fuzzing::append_transaction(&mut log, &encoded, value.as_deref(), given, counters);
+            // Positions are of units of 8 bytes, the first record's is 528.
+            let given = [small(&mut bytes), 528 + small(&mut bytes), small(&mut bytes)];
+            fuzzing::append_record(&mut log, &encoded, value.as_deref(), given);
         }
     }
     if mode & 2 == 0 {
         fuzzing::mend_log(&mut log);
     } else {
-        log.drain(..4160);
+        log.drain(..4224);
     }
     fuzzing::scan_log(&log).expect("memory files can be made");
     let live = directory.join("a.pod/.live");

@@ -1,6 +1,5 @@
 //! A transaction before it is in the log: its records, built privately, and where they will lie.
 
-use super::footer::FOOTER_BYTES;
 use super::record::{self, FRAME_BYTES, Kind, Record};
 use crate::limits::SEGMENT_BYTES;
 use crate::segment::heap::{Position, Segment};
@@ -22,6 +21,10 @@ pub(crate) struct Pending {
     pub(crate) slot: u64,
     /// Whether the slot is the key's already.
     pub(crate) has_slot: bool,
+    /// Whether the key was absent before.
+    pub(crate) is_new: bool,
+    /// The fingerprint of the store after the record.
+    pub(crate) fingerprint: u64,
     /// It turned out that the record is not to be written.
     pub(crate) is_left_out: bool,
     pub(crate) at: Position,
@@ -66,6 +69,8 @@ impl Batch {
             previous: Position::NONE,
             slot: 0,
             has_slot: false,
+            is_new: false,
+            fingerprint: 0,
             is_left_out: false,
             at: Position::NONE,
         });
@@ -129,36 +134,19 @@ pub(crate) struct Entered {
 /// Room for the jump that every segment must be able to end with.
 const JUMP_BYTES: u64 = FRAME_BYTES as u64;
 
-/// What a cursor is to make room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Frame {
-    /// Starts in the first segment of a run, where the slot that vouches for it is found from its position.
-    Record,
-    Footer,
-}
-
 impl Cursor {
-    /// Bytes from the cursor to where its segment ends for such a frame.
-    fn rest(&self, frame: Frame) -> u64 {
-        let end = self.segment.end(if frame == Frame::Record { 1 } else { self.span });
-        end.bytes().saturating_sub(self.at.bytes())
-    }
-
     /// Takes `size` bytes: where they lie, and the segment that had to be entered for them, which `take` finds, given
-    /// its span.
+    /// its span. A record starts in the first segment of a run, where the slot that vouches for it is found from its
+    /// position.
     #[inline]
-    pub(crate) fn place<E>(
-        &mut self,
-        size: u64,
-        frame: Frame,
-        take: impl FnOnce(u64) -> Result<Segment, E>,
-    ) -> Result<(Option<Entered>, Position), E> {
-        if size + JUMP_BYTES <= self.rest(frame) {
+    pub(crate) fn place<E>(&mut self, size: u64, take: impl FnOnce(u64) -> Result<Segment, E>) -> Result<(Option<Entered>, Position), E> {
+        let rest = self.segment.end(1).bytes().saturating_sub(self.at.bytes());
+        if size + JUMP_BYTES <= rest {
             let at = self.at;
             self.at = at.plus(size);
             return Ok((None, at));
         }
-        let span = (Segment(0).first().bytes() + size + JUMP_BYTES + FOOTER_BYTES as u64).div_ceil(SEGMENT_BYTES);
+        let span = (Segment(0).first().bytes() + size + JUMP_BYTES).div_ceil(SEGMENT_BYTES);
         let segment = take(span)?;
         let entered = Entered { from: self.at, rest: self.segment.end(self.span).bytes() - self.at.bytes(), segment, span, records: 0 };
         let at = segment.first();

@@ -21,18 +21,27 @@
 //!      8      8  number of segments in this run: more than one for a record that fits in none
 //!     16      8  order: one more than that of the segment that the log left for it
 //!     24      8  number of the last transaction that ended before it
-//!     32      8  chain: the running checksum, as the next footer continues it (`footer.rs`)
+//!     32      8  chain of the last record before it (`record.rs`); the salt in the first segment of a new log
 //!     40      8  records before it of the transaction that goes on in it
 //!     48      8  position of that transaction's first frame; 0 in the first segment of a new log
-//!     56      8  checksum of bytes 0..56, continuing the salt
+//!     56      8  keys present after the last record before it
+//!     64      8  next ordinal
+//!     72      8  dirty keys
+//!     80      8  tasks done
+//!     88      8  tasks tried out
+//!     96      8  tasks aborted
+//!    104      8  fingerprint after the last record before it
+//!    112      8  0
+//!    120      8  checksum of bytes 0..120, continuing the salt
 //! ```
 //!
 //! A segment of which nothing is needed any more is taken anew: its magic is wiped, then the log enters
 //! it with a new order. So the log is the segments with a head, by their orders, and where an order is missing the next
-//! head tells how to go on. A segment's bytes behind the last footer mean nothing.
+//! head tells how to go on. A segment's bytes behind the last transaction mean nothing.
 
 use super::record::word;
 use crate::limits::SEGMENT_BYTES;
+use crate::segment::counters::Counters;
 use crate::segment::heap::Position;
 pub(crate) use crate::segment::heap::{LOG_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -103,9 +112,9 @@ impl LogHeader {
 pub(crate) struct SegmentHeader {
     pub(crate) span: u64,
     pub(crate) order: u64,
-    /// The last transaction that ended before it.
-    pub(crate) sequence: u64,
-    pub(crate) chain: u64,
+    /// What was counted up to the last record before it; the number and chain too.
+    pub(crate) counters: Counters,
+    pub(crate) fingerprint: u64,
     /// How much of the next transaction stands before it, and where that starts.
     pub(crate) records: u64,
     pub(crate) start: Position,
@@ -114,32 +123,45 @@ pub(crate) struct SegmentHeader {
 impl SegmentHeader {
     /// The head of a new log's first segment.
     pub(crate) fn first(salt: u64) -> SegmentHeader {
-        SegmentHeader { span: 1, order: 1, sequence: 0, chain: salt, records: 0, start: Position::NONE }
+        let counters = Counters { chain: salt, ..Counters::default() };
+        SegmentHeader { span: 1, order: 1, counters, fingerprint: 0, records: 0, start: Position::NONE }
     }
 
     pub(crate) fn encode(&self, salt: u64) -> [u8; SEGMENT_HEADER_BYTES] {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         bytes[..8].copy_from_slice(SEGMENT_MAGIC);
-        let words = [self.span, self.order, self.sequence, self.chain, self.records, self.start.0];
-        for (index, value) in words.into_iter().enumerate() {
+        let Counters { sequence, length, next_ordinal, dirty, done, tried, aborted, chain } = self.counters;
+        let counted = [length, next_ordinal, dirty, done, tried, aborted, self.fingerprint];
+        let words = [self.span, self.order, sequence, chain, self.records, self.start.0].into_iter().chain(counted);
+        for (index, value) in words.enumerate() {
             bytes[8 + index * 8..16 + index * 8].copy_from_slice(&value.to_le_bytes());
         }
-        let sum = xxh3_64_with_seed(&bytes[..56], salt);
-        bytes[56..].copy_from_slice(&sum.to_le_bytes());
+        let sum = xxh3_64_with_seed(&bytes[..120], salt);
+        bytes[120..].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
 
     pub(crate) fn decode(bytes: &[u8], salt: u64) -> Option<SegmentHeader> {
         let bytes: &[u8; SEGMENT_HEADER_BYTES] = bytes.first_chunk()?;
+        let counters = Counters {
+            sequence: word(bytes, 24),
+            chain: word(bytes, 32),
+            length: word(bytes, 56),
+            next_ordinal: word(bytes, 64),
+            dirty: word(bytes, 72),
+            done: word(bytes, 80),
+            tried: word(bytes, 88),
+            aborted: word(bytes, 96),
+        };
         let header = SegmentHeader {
             span: word(bytes, 8),
             order: word(bytes, 16),
-            sequence: word(bytes, 24),
-            chain: word(bytes, 32),
+            counters,
+            fingerprint: word(bytes, 104),
             records: word(bytes, 40),
             start: Position(word(bytes, 48)),
         };
-        let is_intact = &bytes[..8] == SEGMENT_MAGIC && word(bytes, 56) == xxh3_64_with_seed(&bytes[..56], salt);
+        let is_intact = &bytes[..8] == SEGMENT_MAGIC && word(bytes, 120) == xxh3_64_with_seed(&bytes[..120], salt);
         (is_intact && (1..=1 << 20).contains(&header.span) && header.order > 0).then_some(header)
     }
 

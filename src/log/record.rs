@@ -7,24 +7,26 @@
 //!     12      1  kind
 //!     13      1  bytes of padding at the end, 0 to 7
 //!     14      2  bytes of the key
-//!     16      4  checksum of bytes 0..16 and 48..end
-//!     20      4  0
-//!     24      8  version: the number of the transaction that last changed the value        \
-//!     32      8  position of the record that this one replaces, 0 if none                   > given under the mutex
-//!     40      8  ordinal: the key's place in insertion order                                /
-//!     48      n  key, then the archived value, then padding
+//!     16      4  checksum of bytes 64..end
+//!     20      4  flags: 1 the last record of its transaction, 2 the key was absent before                     \
+//!     24      8  version: the number of the transaction that last changed the value                            |
+//!     32      8  position of the record that this one replaces, 0 if none                                      | given under
+//!     40      8  ordinal: the key's place in insertion order                                                   | the mutex
+//!     48      8  fingerprint of the store after it: the sum of `fingerprint` of all keys present               |
+//!     56      8  chain: checksum of bytes 0..56, continuing the chain of the record before, or the log's salt  /
+//!     64      n  key, then the archived value, then padding
 //! ```
 //!
-//! Fixed little-endian. Valid when the size lies within its segment, the parts within the size, and both its own
-//! checksum and the chain of its transaction's footer (`footer.rs`), which covers bytes 0..48, are right. Frames of
-//! other kinds share bytes 8..13.
+//! Fixed little-endian. A transaction is its records, one after the other; the last one says that it is. What else commits
+//! with it (how many keys there are, the next ordinal) follows from its records and what was before, which every segment's
+//! head tells (`header.rs`). Frames of other kinds share bytes 8..13.
 
-use super::footer;
+use crate::segment::counters::Counters;
 use crate::segment::heap::{Heap, Position};
 use crate::sys::atomic::{Ordering, Word};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-pub(crate) const HEADER_BYTES: usize = 48;
+pub(crate) const HEADER_BYTES: usize = 64;
 /// The least that stands at every position: enough to read size and kind.
 pub(crate) const FRAME_BYTES: usize = 16;
 
@@ -38,10 +40,8 @@ pub(crate) enum Kind {
     Remove = 2,
     /// The store's settings, an archived object; the key is empty.
     Settings = 3,
-    /// The end of a transaction.
-    Footer = 4,
-    /// The transaction goes on in another segment.
-    Jump = 5,
+    /// The log goes on in another segment.
+    Jump = 4,
 }
 
 impl Kind {
@@ -50,11 +50,25 @@ impl Kind {
             1 => Kind::Set,
             2 => Kind::Remove,
             3 => Kind::Settings,
-            4 => Kind::Footer,
-            5 => Kind::Jump,
+            4 => Kind::Jump,
             _ => return None,
         })
     }
+}
+
+/// Says that a record ends its transaction.
+const LAST: u32 = 1;
+/// Says that a record's key was absent before it.
+const NEW: u32 = 2;
+
+/// What a key that is present adds to the fingerprint of the store: a key that is lost, that comes back, or that has an old
+/// value changes the sum.
+#[inline]
+pub(crate) fn fingerprint(hash: u64, version: u64) -> u64 {
+    (hash ^ version.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        .wrapping_mul(0xd6e8_feb8_6659_fd93)
+        .rotate_left(32)
+        .wrapping_mul(0xff51_afd7_ed55_8ccd)
 }
 
 pub(crate) fn word(bytes: &[u8], at: usize) -> u64 {
@@ -126,6 +140,54 @@ impl<'a> Record<'a> {
     #[inline(always)]
     pub(crate) fn ordinal(&self) -> u64 {
         word(self.header(), 40)
+    }
+
+    /// Whether it ends its transaction.
+    #[inline(always)]
+    pub(crate) fn is_last(&self) -> bool {
+        self.flags() & LAST != 0
+    }
+
+    /// Whether its key was absent before.
+    pub(crate) fn is_new(&self) -> bool {
+        self.flags() & NEW != 0
+    }
+
+    #[inline(always)]
+    fn flags(&self) -> u32 {
+        u32::from_le_bytes(self.header()[20..24].try_into().expect("four bytes"))
+    }
+
+    /// The fingerprint of the store after it.
+    #[inline(always)]
+    pub(crate) fn fingerprint(&self) -> u64 {
+        word(self.header(), 48)
+    }
+
+    /// The checksum that the next record continues.
+    #[inline(always)]
+    pub(crate) fn chain(&self) -> u64 {
+        word(self.header(), 56)
+    }
+
+    /// Whether it rightly continues the log after a record with this chain.
+    pub(crate) fn continues(&self, chain: u64) -> bool {
+        self.chain() == continued(chain, self.bytes)
+    }
+
+    /// Brings the counters up to date with what it did.
+    pub(crate) fn count(&self, counters: &mut Counters) {
+        if self.is_new() {
+            counters.length = counters.length.wrapping_add(1);
+            counters.next_ordinal = self.ordinal().wrapping_add(1);
+        }
+        if self.kind() == Kind::Remove {
+            counters.length = counters.length.wrapping_sub(1);
+        }
+        counters.chain = self.chain();
+        if self.is_last() {
+            counters.sequence = self.version();
+        }
     }
 
     #[inline(always)]
@@ -223,8 +285,14 @@ pub(crate) fn is_key(words: &[Word], key: &[u8]) -> bool {
     words.next().is_some_and(|word| word & mask == u64::from_le_bytes(last))
 }
 
+#[inline]
 fn checksum(record: &[u8]) -> u32 {
-    xxh3_64_with_seed(&record[HEADER_BYTES..], xxh3_64(&record[..16])) as u32
+    xxh3_64(&record[HEADER_BYTES..]) as u32
+}
+
+#[inline]
+fn continued(chain: u64, record: &[u8]) -> u64 {
+    xxh3_64_with_seed(&record[..56], chain)
 }
 
 /// The hash of an encoded key. Part of the file format: it never changes.
@@ -262,18 +330,28 @@ pub(crate) fn append<E>(
     Ok(())
 }
 
-/// Fills in what is known only under the mutex.
-#[inline]
-pub(crate) fn complete(record: &mut [u8], version: u64, previous: Position, ordinal: u64) {
-    record[24..32].copy_from_slice(&version.to_le_bytes());
-    record[32..40].copy_from_slice(&previous.0.to_le_bytes());
-    record[40..48].copy_from_slice(&ordinal.to_le_bytes());
+/// What a record is given under the mutex.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given {
+    pub(crate) version: u64,
+    pub(crate) previous: Position,
+    pub(crate) ordinal: u64,
+    pub(crate) is_last: bool,
+    pub(crate) is_new: bool,
+    pub(crate) fingerprint: u64,
 }
 
-/// Continues the checksum of a transaction with a record of it.
+/// Fills in what is known only under the mutex; returns the chain, continued.
 #[inline]
-pub(crate) fn chain(before: u64, record: &[u8]) -> u64 {
-    xxh3_64_with_seed(&record[..HEADER_BYTES], before)
+pub(crate) fn complete(record: &mut [u8], given: Given, chain: u64) -> u64 {
+    let flags = if given.is_last { LAST } else { 0 } | if given.is_new { NEW } else { 0 };
+    record[20..24].copy_from_slice(&flags.to_le_bytes());
+    for (at, word) in [(24, given.version), (32, given.previous.0), (40, given.ordinal), (48, given.fingerprint)] {
+        record[at..at + 8].copy_from_slice(&word.to_le_bytes());
+    }
+    let chain = continued(chain, record);
+    record[56..64].copy_from_slice(&chain.to_le_bytes());
+    chain
 }
 
 /// A frame of `size` bytes, the rest of its segment, that says where the transaction goes on.
@@ -290,4 +368,4 @@ pub(crate) fn jump_target(bytes: &[u8]) -> Position {
     Position(word(bytes, 0))
 }
 
-const _: () = assert!(footer::FOOTER_BYTES.is_multiple_of(8) && HEADER_BYTES.is_multiple_of(8));
+const _: () = assert!(HEADER_BYTES.is_multiple_of(8));

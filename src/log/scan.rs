@@ -1,17 +1,27 @@
 //! The walk over a log's transactions, from the oldest segment to the first invalid transaction. Trusts nothing that it reads.
 
-use super::footer::{FOOTER_BYTES, Footer};
 use super::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::record::{self, FRAME_BYTES, HEADER_BYTES, Kind, Record};
 use crate::limits::SEGMENT_BYTES;
+use crate::segment::counters::Counters;
 use crate::segment::heap::{Heap, Position, Segment};
 
-/// A checked transaction, or what is left of one: its records in order, and its footer.
+/// A checked transaction, or what is left of one: its records in order.
 #[derive(Debug)]
 pub(crate) struct Transaction<'a> {
     pub(crate) records: Vec<(Position, Record<'a>)>,
-    /// Nothing where it ended in a segment that was taken anew since: later transactions show that it was committed.
-    pub(crate) footer: Option<(Position, Footer)>,
+    /// What was counted when it ended. Nothing where it ended in a segment that was taken anew since: later transactions
+    /// show that it was committed.
+    pub(crate) end: Option<Ended>,
+}
+
+/// The end of a transaction.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended {
+    /// Its last record.
+    pub(crate) at: Position,
+    pub(crate) counters: Counters,
+    pub(crate) fingerprint: u64,
 }
 
 /// Why a walk ended.
@@ -29,9 +39,9 @@ struct Place {
     at: Position,
     /// Index of its segment among those of the log.
     index: usize,
-    /// The last transaction that ended before it.
-    sequence: u64,
-    chain: u64,
+    /// What is counted up to the record before it.
+    counters: Counters,
+    fingerprint: u64,
     /// How much of the next one stands before it, and where that starts.
     records: u64,
     start: Position,
@@ -59,7 +69,8 @@ impl<'a> Scan<'a> {
             segment = Segment(segment.0 + header.map_or(1, |header| header.span));
         }
         segments.sort_by_key(|(_, header)| header.order);
-        let nowhere = Place { at: Position::NONE, index: 0, sequence: 0, chain: 0, records: 0, start: Position::NONE };
+        let nowhere =
+            Place { at: Position::NONE, index: 0, counters: Counters::default(), fingerprint: 0, records: 0, start: Position::NONE };
         let place = segments.first().map_or(nowhere, |first| Place::entering(0, *first));
         Scan { heap, ready, segments, place }
     }
@@ -93,30 +104,18 @@ impl<'a> Scan<'a> {
                         if record::jump_target(head) != next.0.start() || !place.is_continued_by(&entered) {
                             return fail("a segment does not go on where the one before it ends");
                         }
-                    } else if entered.sequence > place.sequence {
+                    } else if entered.counters.sequence > place.counters.sequence {
                         // Segments between were taken anew. What they held of this transaction is not needed any more.
                         if !records.is_empty() {
-                            return Ok((Transaction { records, footer: None }, entered));
+                            return Ok((Transaction { records, end: None }, entered));
                         }
-                    } else if entered.sequence < place.sequence || entered.start != place.start || entered.records < place.records {
+                    } else if entered.counters.sequence < place.counters.sequence
+                        || entered.start != place.start
+                        || entered.records < place.records
+                    {
                         return fail("a segment contradicts one before it");
                     }
                     place = entered;
-                }
-                Kind::Footer => {
-                    let Some(bytes) = self.heap.sealed(place.at, FOOTER_BYTES as u64, self.ready) else {
-                        return fail("the file ends in a footer");
-                    };
-                    let Some(footer) = Footer::decode(bytes) else { return fail("a footer has another form") };
-                    let found = (footer.start, footer.counters.sequence, u64::from(footer.records), footer.segment, u64::from(footer.span));
-                    if found != (place.start, place.sequence + 1, place.records, segment, header.span) {
-                        return fail("a footer belongs to another transaction");
-                    }
-                    if !Footer::is_intact(bytes, place.chain) {
-                        return fail("the checksum of a transaction is wrong");
-                    }
-                    let footer_at = place.at;
-                    return Ok((Transaction { records, footer: Some((footer_at, footer)) }, place.behind(footer_at, &footer)));
                 }
                 Kind::Set | Kind::Remove | Kind::Settings => {
                     let Some(record) = self.heap.sealed(place.at, size, self.ready).and_then(Record::of) else {
@@ -128,10 +127,19 @@ impl<'a> Scan<'a> {
                     if !record.is_intact() {
                         return fail("the checksum of a record is wrong");
                     }
+                    if !record.continues(place.counters.chain) {
+                        return fail("a record does not continue the one before it");
+                    }
+                    if record.version() != place.counters.sequence.wrapping_add(1) {
+                        return fail("a record belongs to another transaction");
+                    }
                     records.push((place.at, record));
-                    place.chain = record::chain(place.chain, record.bytes());
-                    place.records += 1;
-                    place.at = place.at.plus(size);
+                    let at = place.at;
+                    place = place.behind(&record, at);
+                    if record.is_last() {
+                        let end = Ended { at, counters: place.counters, fingerprint: place.fingerprint };
+                        return Ok((Transaction { records, end: Some(end) }, place));
+                    }
                 }
             }
         }
@@ -141,35 +149,27 @@ impl<'a> Scan<'a> {
     /// transaction entered, or a whole later transaction, stands behind the place where the walk ended.
     pub(crate) fn finds_later_transaction(&self) -> Option<Position> {
         let ahead = self.segments.get(self.place.index..).unwrap_or_default();
-        if let Some((segment, _)) = ahead.iter().find(|(_, header)| header.sequence > self.place.sequence) {
+        if let Some((segment, _)) = ahead.iter().find(|(_, header)| header.counters.sequence > self.place.counters.sequence) {
             return Some(segment.head());
         }
         ahead.iter().enumerate().find_map(|(index, (segment, header))| {
             let start = if index == 0 { self.place.at } else { segment.first() };
             let end = segment.end(header.span).bytes().min(self.ready).min(self.heap.map().capacity());
-            let places = (start.bytes()..end.saturating_sub(FOOTER_BYTES as u64 - 1)).step_by(8);
-            places.map(Position::from_bytes).find(|at| self.is_later_footer(self.place.index + index, *at))
+            let places = (start.bytes()..end.saturating_sub(HEADER_BYTES as u64 - 1)).step_by(8);
+            places.map(Position::from_bytes).find(|at| self.is_later_end(self.place.index + index, *at))
         })
     }
 
-    /// Whether a footer stands here that a transaction follows whose chain continues it: proof that it was committed in
+    /// Whether a transaction ends here that another one follows whose chain continues it: proof that it was committed in
     /// this log.
-    fn is_later_footer(&self, index: usize, at: Position) -> bool {
-        let footer = self.heap.sealed(at, FOOTER_BYTES as u64, self.ready).and_then(Footer::decode);
-        footer.is_some_and(|footer| {
-            let place = Place { index, ..self.place }.behind(at, &footer);
-            footer.counters.sequence > self.place.sequence
-                && footer.segment == self.segments[index].0
-                && self.is_short(&place)
-                && self.walk(place).is_ok()
-        })
-    }
-
-    /// Whether a frame starts here that can be looked at without walking far: bytes that somebody made up may look like
-    /// a footer at every place.
-    fn is_short(&self, place: &Place) -> bool {
-        let head = self.heap.sealed(place.at, FRAME_BYTES as u64, self.ready);
-        head.and_then(record::frame).is_some_and(|(_, kind)| matches!(kind, Kind::Set | Kind::Remove | Kind::Settings))
+    fn is_later_end(&self, index: usize, at: Position) -> bool {
+        let Some(record) = Record::at(self.heap, at, self.ready) else { return false };
+        if !record.is_last() || record.version() <= self.place.counters.sequence {
+            return false;
+        }
+        let behind = Place { index, ..self.place }.behind(&record, at);
+        let follower = Record::at(self.heap, behind.at, self.ready);
+        follower.is_some_and(|follower| follower.continues(record.chain()) && follower.version() == record.version().wrapping_add(1))
     }
 
     /// The segments that have a head, by their orders.
@@ -186,49 +186,58 @@ impl<'a> Scan<'a> {
 impl Place {
     fn entering(index: usize, (segment, header): (Segment, SegmentHeader)) -> Place {
         let start = if header.start == Position::NONE { segment.first() } else { header.start };
-        Place { at: segment.first(), index, sequence: header.sequence, chain: header.chain, records: header.records, start }
+        let SegmentHeader { counters, fingerprint, records, .. } = header;
+        Place { at: segment.first(), index, counters, fingerprint, records, start }
     }
 
     fn is_continued_by(&self, next: &Place) -> bool {
-        (self.sequence, self.chain, self.records, self.start) == (next.sequence, next.chain, next.records, next.start)
+        let known = |place: &Place| (place.counters, place.fingerprint, place.records, place.start);
+        known(self) == known(next)
     }
 
-    /// The place behind a footer.
-    fn behind(&self, footer_at: Position, footer: &Footer) -> Place {
-        let at = footer_at.plus(FOOTER_BYTES as u64);
-        Place { at, index: self.index, sequence: footer.counters.sequence, chain: footer.counters.chain, records: 0, start: at }
+    /// The place behind a record.
+    fn behind(mut self, record: &Record<'_>, at: Position) -> Place {
+        record.count(&mut self.counters);
+        self.fingerprint = record.fingerprint();
+        self.at = at.plus(record.bytes().len() as u64);
+        self.records += 1;
+        if record.is_last() {
+            (self.records, self.start) = (0, self.at);
+        }
+        self
     }
 }
 
-/// The records of a transaction that was sealed in this boot, for the redo after its writer's death. The seal vouches
-/// for the bytes, so only the bounds are checked.
-pub(crate) fn records_of<'a>(heap: &'a Heap, ready: u64, footer: &Footer) -> Option<Vec<(Position, Record<'a>)>> {
-    let mut at = footer.start;
+/// The records of a transaction that was sealed in this boot, from its first frame to its last record, for the redo after
+/// its writer's death. The seal vouches for the bytes, so only the bounds are checked.
+pub(crate) fn records_of<'a>(heap: &'a Heap, ready: u64, start: Position, last: Position) -> Option<Vec<(Position, Record<'a>)>> {
+    let mut at = start;
     let mut jumps = 0;
-    let expected = footer.records as usize;
-    if expected as u64 > ready / HEADER_BYTES as u64 {
-        return None;
-    }
-    let mut records = Vec::with_capacity(expected.min(1 << 16));
-    while records.len() < expected {
+    let mut records = Vec::new();
+    loop {
         let head = heap.sealed(at, FRAME_BYTES as u64, ready)?;
         let (size, kind) = record::frame(head)?;
         match kind {
             Kind::Jump => {
                 let target = record::jump_target(head);
                 jumps += 1;
-                // Every segment that is entered gets a record, or the footer.
-                if jumps > expected || !target.bytes().is_multiple_of(SEGMENT_BYTES) || target.bytes() >= ready {
+                // Every segment that is entered gets a record.
+                if jumps > records.len() + 1 || !target.bytes().is_multiple_of(SEGMENT_BYTES) || target.bytes() >= ready {
                     return None;
                 }
                 at = target.segment().first();
             }
-            Kind::Footer => return None,
             Kind::Set | Kind::Remove | Kind::Settings => {
-                records.push((at, Record::of(heap.sealed(at, size, ready)?)?));
+                let record = Record::of(heap.sealed(at, size, ready)?)?;
+                records.push((at, record));
+                if record.is_last() {
+                    return (at == last).then_some(records);
+                }
+                if records.len() as u64 > ready / HEADER_BYTES as u64 {
+                    return None;
+                }
                 at = at.plus(size);
             }
         }
     }
-    Some(records)
 }

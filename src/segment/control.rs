@@ -63,8 +63,10 @@ pub(crate) struct Lock {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Log {
-    /// Position of the footer of the last sealed transaction. Storing it seals.
+    /// Position of the last record of the last sealed transaction. Storing it seals.
     pub(crate) sealed: Word,
+    /// Where that transaction starts, or one that is about to be sealed.
+    pub(crate) start: Word,
     /// Position of the newest settings record.
     pub(crate) settings: Word,
     /// Segments that were ever used: those below are in the log or free. May be too high by what a killed writer took.

@@ -6,7 +6,7 @@
 
 use crate::sys::atomic::{Ordering, Word, fence, pause};
 
-/// What commits together with the data. Fixed by the footer of the transaction; this is a copy of it.
+/// What commits together with the data: what the records of all transactions up to one add up to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
     /// The transaction's number; the first of a log is 1.
@@ -23,7 +23,7 @@ pub(crate) struct Counters {
     pub(crate) tried: u64,
     /// Tasks aborted.
     pub(crate) aborted: u64,
-    /// The checksum that the next footer continues.
+    /// The checksum that the next record continues.
     pub(crate) chain: u64,
 }
 

@@ -18,7 +18,7 @@ use crate::sys::map::FileMap;
 /// Bytes of the log file's own head.
 pub(crate) const LOG_HEADER_BYTES: u64 = 4096;
 /// Bytes of a segment's head.
-pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 128;
 
 /// A place in the log, counted in units of 8 bytes so that 40 bits name all of it. 0 names nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -7,10 +7,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::grow::SLOTS_PER_INSERT;
 use crate::index::order;
 use crate::index::table::{Entry, Found};
-use crate::log::batch::{Batch, Cursor, Entered, Frame};
-use crate::log::footer::{self, FOOTER_BYTES, Footer};
+use crate::log::batch::{Batch, Cursor, Entered, Pending};
 use crate::log::header::SegmentHeader;
-use crate::log::record::{self, Kind};
+use crate::log::record::{self, Given, Kind, Record};
 use crate::segment::control::DAMAGED;
 use crate::segment::counters::Counters;
 use crate::segment::heap::{Position, Segment};
@@ -32,7 +31,7 @@ pub(crate) struct Tail {
 #[derive(Debug)]
 pub(crate) struct Placement {
     entered: SmallVec<[Entered; 2]>,
-    footer_at: Position,
+    last: Position,
     end: Cursor,
 }
 
@@ -64,23 +63,24 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         let tail = shared.tail()?;
         let placement = shared.place(tail.cursor, batch)?;
         shared.reserve(&tail, &placement, batch)?;
-        let mut footer = shared.resolve(&tail, &placement, batch)?;
-        shared.write(&tail, &mut footer, &placement, batch)?;
-        shared.control.log.sealed.store(placement.footer_at.0, Ordering::Release);
+        let mut counters = shared.resolve(&tail, batch)?;
+        shared.write(&tail, &mut counters, &placement, batch)?;
+        shared.control.log.start.set(tail.cursor.at.0);
+        shared.control.log.sealed.store(placement.last.0, Ordering::Release);
         let inserted = shared.publish_batch(batch).inspect_err(|_| shared.control.stamps.state.set(DAMAGED))?;
-        shared.control.commit.publish(&footer.counters);
+        shared.control.commit.publish(&counters);
         // The transaction is committed, whatever becomes of the next table and segment.
         let outcome = shared.growth().step(SLOTS_PER_INSERT * (inserted + 1), shared);
         let outcome = if placement.entered.is_empty() { outcome } else { outcome.and(shared.choose_next(placement.end.segment)) };
         if outcome.is_err() {
             shared.control.stamps.state.set(DAMAGED);
         }
-        Ok(footer.counters.sequence)
+        Ok(counters.sequence)
     }
 }
 
 impl Shared {
-    /// The end of the log: behind the last sealed footer, which is the last committed one whenever the mutex is free.
+    /// The end of the log: behind the last sealed record, which is the last committed one whenever the mutex is free.
     #[inline]
     pub(crate) fn tail(&self) -> Result<Tail> {
         let at = Position(self.control.log.sealed.get());
@@ -88,20 +88,21 @@ impl Shared {
             let cursor = Cursor { at: Segment(0).first(), segment: Segment(0), span: 1 };
             return Ok(Tail { cursor, counters: Counters { chain: self.header.salt, ..Counters::default() }, fingerprint: 0 });
         }
-        let Footer { segment, span, counters, fingerprint, .. } = self.footer(at)?;
-        Ok(Tail { cursor: Cursor { at: at.plus(FOOTER_BYTES as u64), segment, span: u64::from(span) }, counters, fingerprint })
+        let last = self.sealed_record(at)?;
+        let segment = at.segment();
+        let cursor = Cursor { at: at.plus(last.bytes().len() as u64), segment, span: self.slot(segment)?.span.get() };
+        Ok(Tail { cursor, counters: self.control.commit.read(), fingerprint: last.fingerprint() })
     }
 
-    /// The footer at a sealed position.
-    pub(crate) fn footer(&self, at: Position) -> Result<Footer> {
+    /// The record at the sealed position.
+    pub(crate) fn sealed_record(&self, at: Position) -> Result<Record<'_>> {
         let ready = self.control.ready.log.load(Ordering::Relaxed);
-        self.heap
-            .sealed(at, FOOTER_BYTES as u64, ready)
-            .and_then(Footer::decode)
+        Record::at(&self.heap, at, ready)
+            .filter(Record::is_last)
             .ok_or_else(|| self.damaged(at, "no transaction ends where one was sealed"))
     }
 
-    /// Lays a batch and its footer behind the cursor.
+    /// Lays a batch behind the cursor.
     #[inline]
     fn place(&self, cursor: Cursor, batch: &mut Batch) -> Result<Placement> {
         let mut end = cursor;
@@ -111,17 +112,16 @@ impl Shared {
             self.take_segment(span, &taken)
         };
         for (index, pending) in batch.records.iter_mut().enumerate() {
-            let (segment, at) = end.place(pending.length as u64, Frame::Record, |span| take(span, &entered))?;
+            let (segment, at) = end.place(pending.length as u64, |span| take(span, &entered))?;
             entered.extend(segment.map(|segment| Entered { records: index, ..segment }));
             pending.at = at;
         }
-        let (segment, footer_at) = end.place(FOOTER_BYTES as u64, Frame::Footer, |span| take(span, &entered))?;
-        entered.extend(segment.map(|segment| Entered { records: batch.records.len(), ..segment }));
-        Ok(Placement { entered, footer_at, end })
+        let last = batch.records.last().map_or(Position::NONE, |pending| pending.at);
+        Ok(Placement { entered, last, end })
     }
 
     /// Finds what each record replaces and gives out ordinals. Changes only the batch.
-    fn resolve(&self, tail: &Tail, placement: &Placement, batch: &mut Batch) -> Result<Footer> {
+    fn resolve(&self, tail: &Tail, batch: &mut Batch) -> Result<Counters> {
         let mut counters = Counters { sequence: tail.counters.sequence + 1, ..tail.counters };
         let mut fingerprint = tail.fingerprint;
         let (_, table) = self.table()?;
@@ -151,10 +151,10 @@ impl Shared {
                 if present && !pending.afresh {
                     let replaced = self.record(pending.previous)?;
                     pending.ordinal = replaced.ordinal();
-                    fingerprint = fingerprint.wrapping_sub(footer::fingerprint(pending.hash, replaced.version()));
+                    fingerprint = fingerprint.wrapping_sub(record::fingerprint(pending.hash, replaced.version()));
                 }
                 if pending.kind == Kind::Set {
-                    fingerprint = fingerprint.wrapping_add(footer::fingerprint(pending.hash, counters.sequence));
+                    fingerprint = fingerprint.wrapping_add(record::fingerprint(pending.hash, counters.sequence));
                 }
                 match pending.kind {
                     Kind::Set if present && !pending.afresh => {}
@@ -163,6 +163,7 @@ impl Shared {
                             pending.previous = batch.records[index - 1].at;
                         }
                         pending.ordinal = counters.next_ordinal;
+                        pending.is_new = true;
                         counters.next_ordinal += 1;
                         counters.length += 1;
                     }
@@ -175,25 +176,22 @@ impl Shared {
                     }
                 }
             }
+            pending.fingerprint = fingerprint;
             batch.records[index] = pending;
         }
-        Ok(Footer {
-            start: tail.cursor.at,
-            records: u32::try_from(batch.records.len()).expect("reserve bounds it"),
-            segment: placement.end.segment,
-            span: u32::try_from(placement.end.span).expect("a log has fewer segments"),
-            fingerprint,
-            counters,
-        })
+        Ok(counters)
     }
 
-    /// Writes records and footer behind the tail.
-    fn write(&self, tail: &Tail, footer: &mut Footer, placement: &Placement, batch: &mut Batch) -> Result<()> {
-        let mut chain = tail.counters.chain;
+    /// Writes the records behind the tail.
+    fn write(&self, tail: &Tail, counters: &mut Counters, placement: &Placement, batch: &mut Batch) -> Result<()> {
+        // What is counted up to the record before: a segment's head tells.
+        let mut counted = tail.counters;
+        let mut fingerprint = tail.fingerprint;
         let mut entered = placement.entered.iter().peekable();
         let mut order = None;
-        for index in 0..=batch.records.len() {
-            while let Some(entered) = entered.next_if(|entered| entered.records == index) {
+        for index in 0..batch.records.len() {
+            let Pending { offset, length, ordinal, previous, is_new, kind, .. } = batch.records[index];
+            if let Some(entered) = entered.next_if(|entered| entered.records == index) {
                 let before = match order {
                     Some(order) => order,
                     None => self.slot(tail.cursor.segment)?.order.get(),
@@ -203,20 +201,25 @@ impl Shared {
                 let header = SegmentHeader {
                     span: entered.span,
                     order: before + 1,
-                    sequence: tail.counters.sequence,
-                    chain,
+                    counters: counted,
+                    fingerprint,
                     records: index as u64,
                     start: tail.cursor.at,
                 };
                 self.heap.write(entered.from, &record::jump(entered.rest, entered.segment.start()));
                 self.enter_segment(entered.segment, &header)?;
             }
-            if let Some(pending) = batch.records.get(index).copied() {
-                let bytes = &mut batch.bytes[pending.offset..pending.offset + pending.length];
-                record::complete(bytes, footer.counters.sequence, pending.previous, pending.ordinal);
-                chain = record::chain(chain, bytes);
+            fingerprint = batch.records[index].fingerprint;
+            let is_last = index + 1 == batch.records.len();
+            let given = Given { version: counters.sequence, previous, ordinal, is_last, is_new, fingerprint };
+            counted.chain = record::complete(&mut batch.bytes[offset..offset + length], given, counted.chain);
+            if is_new {
+                counted.length += 1;
+                counted.next_ordinal = ordinal + 1;
             }
+            counted.length -= u64::from(kind == Kind::Remove);
         }
+        counters.chain = counted.chain;
         // Records that lie side by side in the batch and in the log are copied at once.
         let mut run = 0..0;
         let mut run_at = Position::NONE;
@@ -234,8 +237,6 @@ impl Shared {
         if !run.is_empty() {
             self.heap.write(run_at, &batch.bytes[run]);
         }
-        let bytes = footer.encode(chain);
-        self.heap.write(placement.footer_at, &bytes);
         Ok(())
     }
 

@@ -494,6 +494,7 @@ pub(crate) fn lasting_words(control: &Control) -> Vec<&Word> {
     let (log, table, ready) = (&control.log, &control.table, &control.ready);
     let mut words = vec![
         &log.sealed,
+        &log.start,
         &log.settings,
         &log.segments,
         &log.next,

@@ -8,10 +8,9 @@
 use crate::error::{Error, Result};
 use crate::index::table::{Descriptor, Entry, SLOTS_LOG2_MIN, Table};
 use crate::limits::{ORDER_BYTES_MAX, SEGMENT_BYTES};
-use crate::log::footer::{self, FOOTER_BYTES, Footer};
 use crate::log::header::{LOG_HEADER_BYTES, SegmentHeader};
-use crate::log::record::Kind;
-use crate::log::scan::{End, Scan, Transaction};
+use crate::log::record::{self, HEADER_BYTES, Kind, Record};
+use crate::log::scan::{End, Ended, Scan, Transaction};
 use crate::segment::control::{LAYOUT, MAGIC};
 use crate::segment::counters::Counters;
 use crate::segment::heap::{Position, Segment};
@@ -59,16 +58,16 @@ impl Shared {
                 Err(end) => break end,
             };
             self.replay(&transaction)?;
-            if let Some((at, footer)) = transaction.footer {
-                reaches_seal |= at.0 == sealed;
-                last = Some((at, footer));
-                self.control.commit.publish(&footer.counters);
+            if let Some(end) = transaction.end {
+                reaches_seal |= end.at.0 == sealed;
+                last = Some(end);
+                self.control.commit.publish(&end.counters);
             }
         };
         if !reaches_seal {
             return Err(self.damaged(end.at, end.why));
         }
-        self.require_whole(last.map(|(_, footer)| footer), end)?;
+        self.require_whole(last, end)?;
         if self.mode == Mode::Writer {
             if sealed == 0 && scan.finds_later_transaction().is_some() {
                 self.put_aside(size)?;
@@ -78,34 +77,31 @@ impl Shared {
             }
             self.forget_segments_behind(&scan)?;
         }
-        self.control.log.sealed.set(last.map_or(0, |(at, _)| at.0));
+        self.control.log.sealed.set(last.map_or(0, |last| last.at.0));
         Ok(())
     }
 
     /// Publishes what is left of a transaction.
     fn replay(&self, transaction: &Transaction<'_>) -> Result<()> {
         let inserts = transaction.records.len() as u64;
-        let mut bounds = Counters { next_ordinal: ORDER_BYTES_MAX / 8, ..Counters::default() };
-        if let Some((at, footer)) = &transaction.footer {
-            let counters = footer.counters;
-            if counters.next_ordinal > bounds.next_ordinal || counters.length > counters.next_ordinal {
-                return Err(self.damaged(*at, "a transaction counts more keys than there can be"));
+        let mut ordinals = ORDER_BYTES_MAX / 8;
+        if let Some(end) = &transaction.end {
+            let counters = end.counters;
+            if counters.next_ordinal > ordinals || counters.length > counters.next_ordinal {
+                return Err(self.damaged(end.at, "a transaction counts more keys than there can be"));
             }
-            bounds = counters;
+            ordinals = counters.next_ordinal;
         }
         for (position, record) in &transaction.records {
             if record.kind() != Kind::Remove {
                 value::validate(record.value()).map_err(|what| self.damaged(*position, &what))?;
             }
-            if transaction.footer.is_some() && record.version() != bounds.sequence {
-                return Err(self.damaged(*position, "a record belongs to another transaction"));
-            }
-            if record.ordinal() >= bounds.next_ordinal && record.kind() != Kind::Settings {
+            if record.ordinal() >= ordinals && record.kind() != Kind::Settings {
                 return Err(self.damaged(*position, "a record's ordinal was never given out"));
             }
         }
-        let ordinals = transaction.records.iter().map(|(_, record)| record.ordinal() + 1).max().unwrap_or(0);
-        self.reserve_for_rebuild(ordinals.max(transaction.footer.map_or(0, |(_, footer)| footer.counters.next_ordinal)), inserts)?;
+        let given = transaction.records.iter().map(|(_, record)| record.ordinal() + 1).max().unwrap_or(0);
+        self.reserve_for_rebuild(transaction.end.map_or(given, |end| end.counters.next_ordinal), inserts)?;
         for (position, record) in &transaction.records {
             self.publish(*position, record.kind(), record.hash(), record.ordinal(), record.key(), None)?;
         }
@@ -135,7 +131,7 @@ impl Shared {
 
     /// Fails where the records that were found are not those that the last transaction left: where a segment is missing or
     /// is one of another time.
-    fn require_whole(&self, last: Option<Footer>, end: End) -> Result<()> {
+    fn require_whole(&self, last: Option<Ended>, end: End) -> Result<()> {
         let (_, table) = self.table()?;
         let (mut length, mut sum) = (0, 0u64);
         let words = table.place.words();
@@ -148,10 +144,10 @@ impl Shared {
             if entry.0 != 0 && !entry.is_dead() {
                 let record = self.record(entry.position())?;
                 length += 1;
-                sum = sum.wrapping_add(footer::fingerprint(record.hash(), record.version()));
+                sum = sum.wrapping_add(record::fingerprint(record.hash(), record.version()));
             }
         }
-        let expected = last.map_or((0, 0), |footer| (footer.counters.length, footer.fingerprint));
+        let expected = last.map_or((0, 0), |last| (last.counters.length, last.fingerprint));
         if (length, sum) == expected {
             return Ok(());
         }
@@ -230,22 +226,22 @@ impl Shared {
             if bytes.is_empty() {
                 break;
             }
-            if bytes.iter().any(|byte| *byte != 0) && self.has_footer_like(offset, &bytes) {
+            if bytes.iter().any(|byte| *byte != 0) && self.has_record_like(&bytes) {
                 return Err(self.damaged(at, why));
             }
             // The next piece overlaps, for what lies across.
-            offset += (bytes.len() as u64).saturating_sub(FOOTER_BYTES as u64).max(8) / 8 * 8;
+            offset += (bytes.len() as u64).saturating_sub(HEADER_BYTES as u64).max(8) / 8 * 8;
         }
         Ok(())
     }
 
-    /// Whether some transaction was once finished in these bytes.
-    fn has_footer_like(&self, offset: u64, bytes: &[u8]) -> bool {
-        (0..bytes.len().saturating_sub(FOOTER_BYTES - 1)).step_by(8).any(|at| {
-            crate::log::footer::Footer::decode(&bytes[at..]).is_some_and(|footer| {
-                footer.counters.sequence > 0
-                    && footer.start.bytes() <= offset + at as u64
-                    && footer.counters.length <= footer.counters.next_ordinal
+    /// Whether the last record of some transaction stands in these bytes.
+    fn has_record_like(&self, bytes: &[u8]) -> bool {
+        (0..bytes.len().saturating_sub(HEADER_BYTES - 1)).step_by(8).any(|at| {
+            let bytes = &bytes[at..];
+            let size = record::frame(bytes).map_or(0, |(size, _)| (size as usize).min(bytes.len()));
+            Record::of(&bytes[..size]).is_some_and(|record| {
+                record.is_last() && record.version() > 0 && record.hash() == record::hash_of(record.key(), self.header.seed)
             })
         })
     }

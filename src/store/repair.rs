@@ -1,9 +1,9 @@
 //! Repair after an owner's death: finish the sealed transaction, forget the unsealed one.
 //!
-//! | sealed footer          | action                                                          |
+//! | sealed record's version | action                                                          |
 //! |------------------------|-----------------------------------------------------------------|
-//! | none, or number = commit     | nothing: what lies behind it was never sealed and may be rewritten |
-//! | number = commit + 1    | publish its records again, then its commit word                 |
+//! | none, or = commit           | nothing: what lies behind it was never sealed and may be rewritten |
+//! | commit + 1             | publish its records again, then its commit word                 |
 //! | any other number       | the memory contradicts itself: integrity error                  |
 //!
 //! Publishing again is harmless: a slot that names the record already is set to the same. A repair that is killed leaves
@@ -22,7 +22,7 @@ impl Shared {
     #[inline]
     pub(crate) fn is_unfinished(&self) -> bool {
         let at = Position(self.control.log.sealed.get());
-        at != Position::NONE && self.footer(at).map_or(true, |footer| footer.counters.sequence != self.control.commit.newest())
+        at != Position::NONE && self.sealed_record(at).map_or(true, |last| last.version() != self.control.commit.newest())
     }
 
     /// Fails where another process made the files longer than this one can map.
@@ -49,21 +49,23 @@ impl Shared {
             return self.forget_unsealed(&self.tail()?);
         }
         self.require_reach()?;
-        let footer = self.footer(at)?;
-        let committed = self.control.commit.newest();
-        if footer.counters.sequence == committed {
+        let sealed = self.sealed_record(at)?.version();
+        let mut counters = self.control.commit.read();
+        if sealed == counters.sequence {
             return self.forget_unsealed(&self.tail()?);
         }
-        if footer.counters.sequence != committed + 1 {
+        if sealed != counters.sequence + 1 {
             return Err(self.damaged(at, "the sealed transaction is not the one after the committed"));
         }
         let ready = self.control.ready.log.load(Ordering::Acquire);
-        let records = scan::records_of(&self.heap, ready, &footer)
-            .ok_or_else(|| self.damaged(footer.start, "a sealed transaction cannot be walked"))?;
+        let start = Position(self.control.log.start.get());
+        let records =
+            scan::records_of(&self.heap, ready, start, at).ok_or_else(|| self.damaged(start, "a sealed transaction cannot be walked"))?;
         for (position, record) in records {
             self.publish(position, record.kind(), record.hash(), record.ordinal(), record.key(), None)?;
+            record.count(&mut counters);
         }
-        self.control.commit.publish(&footer.counters);
+        self.control.commit.publish(&counters);
         Ok(())
     }
 
