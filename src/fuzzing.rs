@@ -147,6 +147,11 @@ pub fn note_closed_in_order(live: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Where the next transaction will be written, in bytes from the start of the log.
+pub fn log_end(pod: &crate::Pod) -> u64 {
+    pod.shared.tail().map_or(0, |tail| tail.cursor.at.bytes())
+}
+
 /// Nanoseconds since 1970, to wait for a tick of a file's time.
 pub fn now_nanoseconds() -> u64 {
     clock::unix_nanoseconds()

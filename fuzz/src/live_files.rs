@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use tastypod::{Error, ErrorKind, Pod, fuzzing};
 
-const NAMES: [&str; 4] = ["log", "control", "index", "order"];
+const NAMES: [&str; 5] = ["log", "control", "index", "order", "segments"];
 
 /// A small store, and what it held after each commit.
 pub struct Template {

@@ -624,7 +624,7 @@ impl Run {
                 self.live = None;
                 let pod = self.pod.take().expect("open between operations");
                 pod.close().expect("a sound store closes");
-                for (bit, name) in ["control", "index", "order"].into_iter().enumerate() {
+                for (bit, name) in ["control", "index", "order", "segments"].into_iter().enumerate() {
                     if deleted >> bit & 1 != 0 {
                         let _ = std::fs::remove_file(self.path.join(".live").join(name));
                     }

@@ -43,7 +43,7 @@ pub fn run(directory: &Path, data: &[u8]) {
     fuzzing::scan_log(&log).expect("memory files can be made");
     let live = directory.join("a.pod/.live");
     std::fs::create_dir_all(&live).expect("the directory is writable");
-    for name in ["control", "index", "order"] {
+    for name in ["control", "index", "order", "segments"] {
         let _ = std::fs::remove_file(live.join(name));
     }
     std::fs::write(live.join("log"), &log).expect("the directory is writable");

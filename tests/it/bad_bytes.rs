@@ -22,7 +22,7 @@ pub const CHILDREN: &[Role] = &[
     ("truncate-others", truncate_others),
 ];
 
-const SHARED: [&str; 5] = ["control", "index", "order", "locks", "log"];
+const SHARED: [&str; 6] = ["control", "index", "order", "segments", "locks", "log"];
 /// Transactions of the store that is damaged, the one that stores its settings apart.
 const TRANSACTIONS: usize = 8;
 
@@ -68,7 +68,7 @@ impl Patient {
         let path = PathBuf::from(path);
         let pod = Pod::open(&path).unwrap();
         let states = fill(&pod);
-        let log_end = pod.stats().unwrap().log_bytes as usize + 96;
+        let log_end = tastypod::fuzzing::log_end(&pod) as usize;
         drop(pod);
         let mut patient = Patient { path, states, files: Vec::new(), log_end };
         patient.take_copy();
@@ -315,7 +315,7 @@ fn control_index_and_order_may_be_cut_off_emptied_removed_or_garbage() {
 fn truncate_others(arguments: &[String]) {
     let patient = Patient::new(&arguments[0]);
     let mut numbers = Numbers(3);
-    for name in ["control", "index", "order", "locks"] {
+    for name in ["control", "index", "order", "segments", "locks"] {
         let full = fs::metadata(patient.file(name)).unwrap().len();
         for size in [0, 1, 7, 8, 63, 4095, 4096, 4097, full / 2, full.saturating_sub(1), full + 1, full * 3] {
             say(format!("{name} of {full} bytes cut to {size}"));
@@ -356,7 +356,7 @@ fn two(directory: &Path) -> (PathBuf, PathBuf, Content, Content) {
 
 #[test]
 fn files_exchanged_with_those_of_another_store_are_not_taken_for_ones_own() {
-    for name in ["control", "index", "order", "locks"] {
+    for name in ["control", "index", "order", "segments", "locks"] {
         for in_place in [false, true] {
             let dir = directory();
             let (one, other, first, second) = two(dir.path());
@@ -390,7 +390,14 @@ fn files_exchanged_with_those_of_another_store_are_not_taken_for_ones_own() {
 
 #[test]
 fn older_control_index_and_order_are_noticed_and_an_older_log_is_an_error() {
-    for replaced in [&["control"][..], &["index"], &["order"], &["control", "index", "order"], &["log"], &["log", "index", "order"]] {
+    for replaced in [
+        &["control"][..],
+        &["index"],
+        &["order"],
+        &["control", "index", "order", "segments"],
+        &["log"],
+        &["log", "index", "order", "segments"],
+    ] {
         for in_place in [true, false] {
             let dir = directory();
             let path = dir.path().join("a.pod");

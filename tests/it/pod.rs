@@ -50,7 +50,7 @@ fn a_store_keeps_its_content_and_order_over_reopening() {
         assert!(pod.verify().unwrap().is_clean(), "{}", pod.verify().unwrap());
         drop(pod);
         // The second time index and control are gone and the log alone has to do.
-        for name in ["control", "index", "order"] {
+        for name in ["control", "index", "order", "segments"] {
             let _ = std::fs::remove_file(path.join(".live").join(name));
         }
     }
