@@ -15,7 +15,7 @@ const NAMES: [&str; 5] = ["log", "control", "index", "order", "segments"];
 /// A small store, and what it held after each commit.
 pub struct Template {
     path: PathBuf,
-    files: [Vec<u8>; 4],
+    files: [Vec<u8>; 5],
     contents: Vec<Value>,
 }
 
@@ -80,17 +80,17 @@ impl Template {
         let live = self.path.join(".live");
         let mut bytes = Bytes::new(data);
         // As if the bytes had changed below the file system, which keeps times and lengths: no right answers can be asked
-        // for then. Log and order are left out: in the boot that closed them, what they hold is used without another
+        // for then. Log, order and segments are left out: in the boot that closed them, what they hold is used without another
         // look.
         let below = bytes.byte() & 1 != 0;
         let mut files = self.files.clone();
-        let mut changed = [false; 4];
+        let mut changed = [false; 5];
         for _ in 0..32 {
             if bytes.is_empty() {
                 break;
             }
             let choice = bytes.byte();
-            let which = usize::from(choice % 4);
+            let which = usize::from(choice % 5);
             // Most of the files is empty: the near places are more interesting.
             let offset = match choice >> 2 & 3 {
                 0 => usize::from(bytes.byte()) * 8,
@@ -110,7 +110,7 @@ impl Template {
                     }
                 }
             }
-            if below && matches!(NAMES[which], "log" | "order") {
+            if below && matches!(NAMES[which], "log" | "order" | "segments") {
                 file.clone_from(&self.files[which]);
             } else if below {
                 file.resize(self.files[which].len(), 0);
@@ -123,7 +123,7 @@ impl Template {
                 std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(live.join(name)).expect("the file is ours");
             file.set_len(bytes.len() as u64).and_then(|()| file.write_all_at(bytes, 0)).expect("the file is ours");
         }
-        let unnoticed = below && changed != [false; 4];
+        let unnoticed = below && changed != [false; 5];
         if below {
             fuzzing::note_closed_in_order(&live).expect("the files are ours");
         }
