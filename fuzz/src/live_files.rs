@@ -135,7 +135,7 @@ impl Template {
         }
     }
 
-    fn use_store(&self, unnoticed: bool, changed: [bool; 4]) {
+    fn use_store(&self, unnoticed: bool, changed: [bool; 5]) {
         let pod = match Pod::open(&self.path) {
             Ok(pod) => pod,
             Err(error) => return self.expect_error(&error, unnoticed || changed[0] || changed[1]),
