@@ -24,6 +24,8 @@ pub(crate) const SLOTS_LOG2_MIN: u32 = 12;
 /// Slots of the largest table.
 pub(crate) const SLOTS_LOG2_MAX: u32 = 31;
 const PAGE_WORDS: u64 = 512;
+/// Pages in a huge page.
+const HUGE_PAGES: u64 = 512;
 
 const POSITION_BITS: u32 = 40;
 const TAG_BITS: u32 = 23;
@@ -84,7 +86,9 @@ impl Descriptor {
     pub(crate) fn successor(self, slots_log2: u32) -> Descriptor {
         let mut next = Descriptor { first_page: 0, slots_log2, generation: self.generation % 0xf_ffff + 1 };
         if next.pages() > self.first_page {
-            next.first_page = self.first_page + self.pages();
+            // Large tables lie in whole huge pages.
+            let behind = self.first_page + self.pages();
+            next.first_page = if next.pages() > HUGE_PAGES { behind.next_multiple_of(HUGE_PAGES) } else { behind };
         }
         next
     }
@@ -107,6 +111,12 @@ impl Descriptor {
     #[inline(always)]
     fn first_word(self) -> u64 {
         self.first_page * PAGE_WORDS
+    }
+
+    /// Where it starts in the index file.
+    #[inline(always)]
+    pub(crate) fn first_byte(self) -> u64 {
+        self.first_word() * 8
     }
 
     /// Bytes that the index file needs for it.

@@ -45,7 +45,6 @@ pub struct View {
 
 /// A short record is copied: that costs less than keeping its place in the log from being used again.
 #[derive(Clone)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and boxing it would cost an allocation a view")]
 enum Source {
     Copied(Copied),
     Held(Arc<Held>),

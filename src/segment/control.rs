@@ -111,6 +111,8 @@ pub(crate) struct Ready {
     pub(crate) segments: Word,
     /// The value of `log` behind which somebody is allocating ahead, so that not all do.
     pub(crate) log_claim: Word,
+    /// The byte of the index file up to which the next table was brought into memory, or is about to be.
+    pub(crate) index_ahead: Word,
 }
 
 #[derive(Debug)]

@@ -11,7 +11,7 @@
 
 use crate::limits::SEGMENT_BYTES;
 use crate::segment::words::prefetch_address;
-use crate::sys::atomic::{Ordering, Word};
+use crate::sys::atomic::Word;
 use crate::sys::crash;
 use crate::sys::map::FileMap;
 
@@ -158,13 +158,5 @@ impl Heap {
         let offset = (bytes.as_ptr() as usize).wrapping_sub(self.map.address() as usize);
         assert!((offset as u64) < self.map.capacity(), "the bytes were borrowed from this heap");
         Position::from_bytes(offset as u64)
-    }
-}
-
-/// Copies words to bytes of the reader's own; the segment's number tells afterwards whether they were one record.
-#[inline]
-pub(crate) fn copy_words(words: &[Word], out: &mut [u8]) {
-    for (word, bytes) in words.iter().zip(out.chunks_exact_mut(8)) {
-        bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
     }
 }

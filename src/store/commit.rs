@@ -16,7 +16,6 @@ use crate::segment::heap::{Position, Segment};
 use crate::store::locked::Locked;
 use crate::store::shared::Shared;
 use crate::sys::atomic::Ordering;
-use smallvec::SmallVec;
 use std::ops::Deref;
 
 /// Where the log ends, and what stands there.
@@ -30,7 +29,7 @@ pub(crate) struct Tail {
 /// Where a batch will lie.
 #[derive(Debug)]
 pub(crate) struct Placement {
-    entered: SmallVec<[Entered; 2]>,
+    entered: Vec<Entered>,
     last: Position,
     end: Cursor,
 }
@@ -106,9 +105,9 @@ impl Shared {
     #[inline]
     fn place(&self, cursor: Cursor, batch: &mut Batch) -> Result<Placement> {
         let mut end = cursor;
-        let mut entered: SmallVec<[Entered; 2]> = SmallVec::new();
+        let mut entered = Vec::new();
         let take = |span: u64, entered: &[Entered]| {
-            let taken: SmallVec<[(Segment, u64); 2]> = entered.iter().map(|entered| (entered.segment, entered.span)).collect();
+            let taken: Vec<(Segment, u64)> = entered.iter().map(|entered| (entered.segment, entered.span)).collect();
             self.take_segment(span, &taken)
         };
         for (index, pending) in batch.records.iter_mut().enumerate() {

@@ -10,13 +10,13 @@ use crate::error::{Error, Result};
 use crate::index::order;
 use crate::index::table::Found;
 use crate::log::record::{self, HEADER_BYTES, Head, Record};
-use crate::segment::heap::{Position, copy_words};
+use crate::segment::heap::Position;
 use crate::segment::slots::Slot;
 use crate::segment::words::Words;
 use crate::store::shared::{Mode, Shared};
 use crate::store::snapshot::Instant;
-use crate::sys::atomic::{Ordering, fence};
-use smallvec::SmallVec;
+use crate::sys::atomic::{Ordering, Word, fence};
+use std::cell::RefCell;
 
 /// Records longer than this are pinned rather than copied: a pin costs two system calls.
 pub(crate) const COPIED_BYTES_MAX: u64 = 16 * 1024;
@@ -40,16 +40,58 @@ impl Sighted<'_> {
     }
 }
 
+thread_local! {
+    /// Memory of records that were copied before, for the next ones.
+    static SPARE: RefCell<Vec<Vec<u64>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Copies that a thread keeps memory for.
+const SPARE_MAX: usize = 8;
+
 /// A record in memory of the reader's own.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Copied {
-    bytes: SmallVec<[u8; 256]>,
+    words: Vec<u64>,
 }
 
 impl Copied {
     #[inline]
+    fn of(words: &[Word]) -> Copied {
+        // A thread that exits may have lost them already.
+        let mut copy = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default();
+        copy.clear();
+        copy.extend(words.iter().map(|word| word.load(Ordering::Relaxed)));
+        Copied { words: copy }
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.words)
+    }
+
+    #[inline]
     pub(crate) fn record(&self) -> Record<'_> {
-        Record::of(&self.bytes).expect("checked when it was copied")
+        Record::of(self.bytes()).expect("checked when it was copied")
+    }
+}
+
+impl Clone for Copied {
+    fn clone(&self) -> Copied {
+        Copied { words: self.words.clone() }
+    }
+}
+
+impl Drop for Copied {
+    #[inline]
+    fn drop(&mut self) {
+        let words = std::mem::take(&mut self.words);
+        let _ = SPARE.try_with(|spare| {
+            if let Ok(mut spare) = spare.try_borrow_mut()
+                && spare.len() < SPARE_MAX
+            {
+                spare.push(words);
+            }
+        });
     }
 }
 
@@ -153,18 +195,14 @@ impl Shared {
     fn copy(&self, sighted: &Sighted<'_>) -> Result<Option<Copied>> {
         let size = sighted.head.size();
         let words = self.heap.words(sighted.position, size / 8, self.control.ready.log.load(Ordering::Relaxed));
-        let mut bytes = SmallVec::new();
-        if let Some(words) = words.filter(|_| size <= COPIED_BYTES_MAX) {
-            bytes.resize(size as usize, 0);
-            copy_words(words, &mut bytes);
-        }
+        let copied = Copied::of(words.filter(|_| size <= COPIED_BYTES_MAX).unwrap_or_default());
         if !sighted.is_still_there() {
             return Ok(None);
         }
-        if Record::of(&bytes).is_none() {
+        if Record::of(copied.bytes()).is_none() {
             return Err(self.damaged(sighted.position, "no record where the index says"));
         }
-        Ok(Some(Copied { bytes }))
+        Ok(Some(copied))
     }
 
     /// Looks at the value's record of a key, newest committed.
@@ -333,7 +371,6 @@ impl Shared {
 
 /// What a read of a key came back with.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and boxing it would cost an allocation a read")]
 pub(crate) enum Fetched {
     Nothing,
     Copied(Copied),

@@ -181,6 +181,7 @@ impl Shared {
         ready.order.set(0);
         ready.segments.set(0);
         ready.log_claim.set(0);
+        ready.index_ahead.set(0);
         for word in [
             &table.next,
             &table.migrated,

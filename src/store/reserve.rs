@@ -35,7 +35,7 @@ struct Growing<'a> {
 
 impl Growing<'_> {
     /// Makes at least the first `needed` bytes ready, and a chunk more.
-    fn extend(&self, shared: &Shared, needed: u64, ahead: u64) -> Result<()> {
+    fn extend(&self, shared: &Shared, needed: u64, ahead: u64, populates: bool) -> Result<()> {
         let ready = self.ready.load(Ordering::Acquire);
         if needed > self.map.capacity() {
             return Err(Error::new(
@@ -65,7 +65,7 @@ impl Growing<'_> {
             }
             Err(error) => return Err(Error::io("allocate space in", &path, error)),
         };
-        if end - ready <= POPULATED_BYTES_MAX {
+        if populates && end - ready <= POPULATED_BYTES_MAX {
             self.map.populate(ready / CHUNK_BYTES_MAX * CHUNK_BYTES_MAX, end - ready / CHUNK_BYTES_MAX * CHUNK_BYTES_MAX);
         }
         self.ready.raise_to(end);
@@ -108,7 +108,7 @@ impl Shared {
         }
         let order_bytes = order::bytes_for(tail.counters.next_ordinal + inserts);
         if order_bytes > control.ready.order.get().min(MappedWords::map(&self.order).capacity()) {
-            self.growing_order().extend(self, order_bytes, chunk(control.ready.order.get()))?;
+            self.growing_order().extend(self, order_bytes, chunk(control.ready.order.get()), true)?;
         }
         if inserts > 0 {
             self.reserve_slots(tail.counters.length, inserts, batch.records.len())?;
@@ -118,12 +118,12 @@ impl Shared {
 
     #[cold]
     fn reserve_log(&self, bytes: u64) -> Result<()> {
-        self.growing_log().extend(self, bytes, chunk(self.control.ready.log.get()))
+        self.growing_log().extend(self, bytes, chunk(self.control.ready.log.get()), true)
     }
 
     #[cold]
     pub(crate) fn reserve_segments(&self, segments: u64) -> Result<()> {
-        self.growing_segments().extend(self, Slots::bytes_for(segments), 4096)
+        self.growing_segments().extend(self, Slots::bytes_for(segments), 4096, true)
     }
 
     /// Begins the next table when it is due, and completes it at once where a large batch would not fit without.
@@ -144,12 +144,12 @@ impl Shared {
             ));
         }
         if !has_room || growth.must_finish_before(inserts) {
-            growth.step(u64::MAX / 2, self)?;
+            self.fill_at_once()?;
         }
         let (_, table) = self.table()?;
         if !growth.has_room(table.place, inserts) {
             self.begin_table(live + inserts)?;
-            growth.step(u64::MAX / 2, self)?;
+            self.fill_at_once()?;
         } else if growth.next().is_none() && growth.is_due(table.place) {
             // Without space now there is room for later attempts.
             let _ = self.begin_table(live + inserts);
@@ -158,10 +158,19 @@ impl Shared {
         if growth.has_room(table.place, inserts) { Ok(()) } else { Err(self.index_full()) }
     }
 
+    /// Fills the next table to its end.
+    fn fill_at_once(&self) -> Result<()> {
+        let growth = self.growth();
+        if let Some(next) = growth.next() {
+            MappedWords::map(&self.index).populate(next.place.first_byte(), next.place.end_byte() - next.place.first_byte());
+        }
+        growth.step(u64::MAX / 2, self)
+    }
+
     /// Room for what a rebuild publishes next. Ordinals of which it finds nothing are holes.
     pub(crate) fn reserve_for_rebuild(&self, ordinals: u64, inserts: u64) -> Result<()> {
         let before = self.control.ready.order.get();
-        self.growing_order().extend(self, order::bytes_for(ordinals), chunk(before))?;
+        self.growing_order().extend(self, order::bytes_for(ordinals), chunk(before), true)?;
         for ordinal in before / 8..self.control.ready.order.get() / 8 {
             self.order.store(ordinal, 0);
         }
@@ -171,7 +180,7 @@ impl Shared {
 
     /// Blocks for a table.
     pub(crate) fn allocate_index(&self, place: Descriptor) -> Result<()> {
-        self.growing_index().extend(self, place.end_byte(), 0)
+        self.growing_index().extend(self, place.end_byte(), 0, false)
     }
 
     fn begin_table(&self, live: u64) -> Result<()> {
@@ -196,13 +205,45 @@ impl Shared {
         Ok(self.membership.oldest_pin(&self.live())?.map_or(commit, |pin| pin.min(commit)))
     }
 
-    /// Allocates the log's next chunk ahead, when the tail comes near the end of what is ready. Outside the mutex.
+    /// Gets ready ahead what the next commits will need: the log's next chunk, when the tail comes near the end of what is
+    /// ready, and the next table. Outside the mutex.
     #[inline]
     pub(crate) fn prepare(&self) {
-        let ready = self.control.ready.log.load(Ordering::Relaxed);
-        let tail = self.control.log.sealed.load(Ordering::Relaxed) * 8;
+        let control = self.control;
+        let ready = control.ready.log.load(Ordering::Relaxed);
+        let tail = control.log.sealed.load(Ordering::Relaxed) * 8;
         if tail + chunk(ready) > ready {
             self.prepare_log(ready);
+        }
+        if control.table.next.load(Ordering::Relaxed) != 0 || self.is_nearly_due() {
+            self.prepare_index();
+        }
+    }
+
+    /// Whether a next table will be begun soon: at five sixteenths, one before it is.
+    #[inline]
+    fn is_nearly_due(&self) -> bool {
+        let (state, table) = (&self.control.table, Descriptor::decode(self.control.table.current.load(Ordering::Relaxed)));
+        table.is_some_and(|table| state.occupied.load(Ordering::Relaxed) * 16 > table.slots() * 5)
+    }
+
+    /// Brings the part of the next table into memory that is filled next, as huge pages where the system has them: written
+    /// to without, it would get small ones.
+    #[cold]
+    fn prepare_index(&self) {
+        let (state, ahead) = (&self.control.table, &self.control.ready.index_ahead);
+        let Some(current) = Descriptor::decode(state.current.load(Ordering::Relaxed)) else { return };
+        let next = Descriptor::decode(state.next.load(Ordering::Relaxed));
+        let Some(place) = next.or_else(|| self.growth().plan(current, state.occupied.get())) else { return };
+        if place.end_byte() - place.first_byte() < CHUNK_BYTES_MAX || next.is_none() && self.allocate_index(place).is_err() {
+            return;
+        }
+        let zeroed = if next.is_some() { state.zeroed.load(Ordering::Relaxed) * 8 } else { 0 };
+        let wanted = (place.first_byte() + zeroed + CHUNK_BYTES_MAX).min(place.end_byte());
+        let done = ahead.load(Ordering::Relaxed);
+        let done_here = if (place.first_byte()..=place.end_byte()).contains(&done) { done } else { place.first_byte() };
+        if done_here < wanted && ahead.exchange_if(done, done_here + CHUNK_BYTES_MAX) {
+            MappedWords::map(&self.index).populate(done_here, CHUNK_BYTES_MAX.min(place.end_byte() - done_here));
         }
     }
 
@@ -212,7 +253,7 @@ impl Shared {
         let claimed = claim.load(Ordering::Relaxed);
         if claimed != ready && claim.exchange_if(claimed, ready) {
             // Whoever needs the space meets the error himself.
-            let _ = self.growing_log().extend(self, ready + 1, chunk(ready));
+            let _ = self.growing_log().extend(self, ready + 1, chunk(ready), true);
         }
     }
 }
