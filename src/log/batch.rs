@@ -5,6 +5,14 @@ use crate::limits::SEGMENT_BYTES;
 use crate::segment::heap::{Position, Segment};
 use hashbrown::HashTable;
 
+/// Where a key's newest record was found before the mutex was taken: right if the same table's same slot still says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hint {
+    pub(crate) table: u64,
+    pub(crate) slot: u64,
+    pub(crate) entry: u64,
+}
+
 /// One record of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pending {
@@ -14,6 +22,7 @@ pub(crate) struct Pending {
     pub(crate) kind: Kind,
     /// Set: the key was removed earlier in the same batch and gets a new ordinal. Its removal stands just before it.
     pub(crate) afresh: bool,
+    pub(crate) hint: Option<Hint>,
     // What follows is found out under the mutex.
     pub(crate) ordinal: u64,
     pub(crate) previous: Position,
@@ -65,6 +74,7 @@ impl Batch {
             hash,
             kind,
             afresh,
+            hint: None,
             ordinal: 0,
             previous: Position::NONE,
             slot: 0,

@@ -8,6 +8,7 @@ use crate::value::{self, Arena, Edit, Node, Number, Outcome, Step};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use smallvec::SmallVec;
 use std::ops::{Bound, RangeBounds};
 
 /// A path into the value of one key. It holds no lock and sees nothing until one of its endings is called; each ending is
@@ -26,7 +27,7 @@ use std::ops::{Bound, RangeBounds};
 pub struct At<'a> {
     /// Where the calls go and for which key, or why they cannot.
     place: std::result::Result<(Target<'a>, Hashed), std::rc::Rc<Error>>,
-    steps: std::result::Result<Vec<Step>, std::rc::Rc<Error>>,
+    steps: std::result::Result<SmallVec<[Step; 2]>, std::rc::Rc<Error>>,
 }
 
 /// A number that can be added at a path: an integer that fits 64 bits, or a float.
@@ -77,7 +78,7 @@ fn again(error: &Error) -> Error {
 impl<'a> At<'a> {
     pub(crate) fn new(target: Result<Target<'a>>, key: &(impl AsKey + ?Sized)) -> At<'a> {
         let place = target.and_then(|target| target.hashed(key).map(|hashed| (target, hashed)));
-        At { place: place.map_err(std::rc::Rc::new), steps: Ok(Vec::new()) }
+        At { place: place.map_err(std::rc::Rc::new), steps: Ok(SmallVec::new()) }
     }
 
     /// Goes on to the value of a key of an object.
@@ -92,7 +93,7 @@ impl<'a> At<'a> {
     #[must_use]
     pub fn key(mut self, key: &str) -> At<'a> {
         if let Ok(steps) = &mut self.steps {
-            steps.push(Step::Key(key.to_owned().into()));
+            steps.push(Step::Key(key.into()));
         }
         self
     }

@@ -132,11 +132,16 @@ impl Shared {
             if pending.kind == Kind::Settings {
                 pending.previous = Position(self.control.log.settings.get());
             } else {
-                let key = record::Record::of(batch.record(index)).expect("the batch was built by record::append").key();
-                let found = table.find(pending.hash, table.place.words(), |position| {
-                    let candidate = self.record(position)?;
-                    Ok::<bool, Error>(candidate.hash() == pending.hash && candidate.key() == key)
-                })?;
+                let found = match self.confirm(pending.hint)? {
+                    Some((slot, entry)) => Found::At { slot, entry },
+                    None => {
+                        let key = Record::of(batch.record(index)).expect("the batch was built by record::append").key();
+                        table.find(pending.hash, table.place.words(), |position| {
+                            let candidate = self.record(position)?;
+                            Ok::<bool, Error>(candidate.hash() == pending.hash && candidate.key() == key)
+                        })?
+                    }
+                };
                 let (slot, present) = match found {
                     Found::At { slot, entry } => {
                         pending.previous = entry.position();
@@ -244,7 +249,7 @@ impl Shared {
     fn publish_batch(&self, batch: &Batch) -> Result<u64> {
         let mut inserted = 0;
         for (index, pending) in batch.records.iter().enumerate() {
-            let key = record::Record::of(batch.record(index)).map_or(&[][..], |record| record.key());
+            let key = Record::of(batch.record(index)).map_or(&[][..], |record| record.key());
             inserted += u64::from(self.publish(
                 pending.at,
                 pending.kind,

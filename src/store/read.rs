@@ -8,7 +8,8 @@
 
 use crate::error::{Error, Result};
 use crate::index::order;
-use crate::index::table::Found;
+use crate::index::table::{Entry, Found};
+use crate::log::batch::Hint;
 use crate::log::record::{self, HEADER_BYTES, Head, Record};
 use crate::segment::heap::Position;
 use crate::segment::slots::Slot;
@@ -123,7 +124,7 @@ impl Shared {
 
     /// The newest published record of a key: what the current table says. The caller loaded the commit word before.
     #[inline]
-    fn newest(&self, hash: u64, key: &[u8]) -> Result<Option<Sighted<'_>>> {
+    fn newest(&self, hash: u64, key: &[u8]) -> Result<Option<(Sighted<'_>, Hint)>> {
         'again: loop {
             let (word, table) = self.table()?;
             let mut hit = None;
@@ -138,7 +139,7 @@ impl Shared {
                 let is_key = self.is_of(&sighted, hash, key);
                 was_taken = is_key.is_none();
                 if is_key == Some(true) {
-                    hit = Some(sighted);
+                    hit = Some((sighted, Hint { table: word, slot, entry: entry.0 }));
                 }
                 Ok::<bool, Error>(is_key != Some(false))
             })?;
@@ -226,7 +227,9 @@ impl Shared {
             return Ok(if self.get(hash, key)?.is_some() { Fetched::Long } else { Fetched::Nothing });
         }
         loop {
-            let Some(sighted) = self.committed(|| self.newest(hash, key))?.filter(|sighted| sighted.head.is_set()) else {
+            let Some(sighted) =
+                self.committed(|| Ok(self.newest(hash, key)?.map(|(sighted, _)| sighted)))?.filter(|sighted| sighted.head.is_set())
+            else {
                 return Ok(Fetched::Nothing);
             };
             if sighted.head.size() > COPIED_BYTES_MAX {
@@ -243,7 +246,7 @@ impl Shared {
         if self.mode == Mode::Private {
             return Ok(self.get(hash, key)?.is_some());
         }
-        Ok(self.committed(|| self.newest(hash, key))?.is_some_and(|sighted| sighted.head.is_set()))
+        Ok(self.committed(|| Ok(self.newest(hash, key)?.map(|(sighted, _)| sighted)))?.is_some_and(|sighted| sighted.head.is_set()))
     }
 
     /// The newest record with an ordinal and a position of the order that names it, for iteration over what is there now.
@@ -296,7 +299,7 @@ impl Shared {
         if self.mode == Mode::Private {
             return self.get(hash, key);
         }
-        let Some(newest) = self.newest(hash, key)? else { return Ok(None) };
+        let Some((newest, _)) = self.newest(hash, key)? else { return Ok(None) };
         Ok(self.back_to(commit, newest.position, &newest.head)?.filter(Record::is_set))
     }
 
@@ -360,12 +363,29 @@ impl Shared {
         Ok(self.published(hash, key)?.map(|(_, record)| record).filter(Record::is_set))
     }
 
+    /// The same, where a hint says; looked up where it is wrong.
+    #[inline]
+    pub(crate) fn get_hinted(&self, hint: Option<Hint>, hash: u64, key: &[u8]) -> Result<Option<Record<'_>>> {
+        match self.confirm(hint)? {
+            Some((_, entry)) => Ok(Some(self.record(entry.position())?).filter(Record::is_set)),
+            None => self.get(hash, key),
+        }
+    }
+
+    /// What a hint says, if it is still right. For the holder of the mutex.
+    #[inline]
+    pub(crate) fn confirm(&self, hint: Option<Hint>) -> Result<Option<(u64, Entry)>> {
+        let Some(hint) = hint else { return Ok(None) };
+        let (word, table) = self.table()?;
+        Ok((word == hint.table && table.entry(hint.slot).0 == hint.entry).then_some((hint.slot, Entry(hint.entry))))
+    }
+
     /// Brings what a write to this key will need into the cache, before the mutex is taken.
     #[inline]
-    pub(crate) fn warm(&self, hash: u64, key: &[u8]) {
-        if let Ok(Some(sighted)) = self.newest(hash, key) {
-            self.order.prefetch(sighted.head.ordinal());
-        }
+    pub(crate) fn warm(&self, hash: u64, key: &[u8]) -> Option<Hint> {
+        let (sighted, hint) = self.newest(hash, key).ok()??;
+        self.order.prefetch(sighted.head.ordinal());
+        Some(hint)
     }
 }
 

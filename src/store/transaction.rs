@@ -13,7 +13,7 @@ use std::time::Duration;
 
 thread_local! {
     /// Buffers of the last transaction of this thread, for the next.
-    static SPARE: Cell<Option<Buffers>> = const { Cell::new(None) };
+    static SPARE: Cell<Option<Box<Buffers>>> = const { Cell::new(None) };
 }
 
 /// Scratch longer than this is given back to the allocator.
@@ -27,16 +27,18 @@ struct Buffers {
 }
 
 impl Buffers {
-    fn take() -> Buffers {
+    fn take() -> Box<Buffers> {
         // A thread that exits may have lost them already.
         SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default()
     }
 
-    fn give_back(mut self) {
+    fn give_back(mut self: Box<Buffers>) {
         if self.batch.bytes.capacity() <= KEPT_BYTES_MAX {
             self.batch.clear();
             self.pending.clear();
-            self.by_key.clear();
+            if !self.by_key.is_empty() {
+                self.by_key.clear();
+            }
             let _ = SPARE.try_with(|spare| spare.set(Some(self)));
         }
     }
@@ -81,7 +83,7 @@ pub(crate) struct Transaction<S: Deref<Target = Shared>> {
     /// Keys of pending writes, one after the other.
     bytes: Vec<u8>,
     values: Arena,
-    buffers: Buffers,
+    buffers: Box<Buffers>,
     turns: usize,
 }
 
@@ -189,7 +191,7 @@ impl<S: Deref<Target = Shared>> Transaction<S> {
         let mut order: Vec<usize> = (0..self.buffers.pending.len()).collect();
         // New keys come in the order in which they were set; those that stay in place do not matter.
         order.sort_by_key(|index| self.buffers.pending[*index].turn);
-        let Buffers { batch, pending, .. } = &mut self.buffers;
+        let Buffers { batch, pending, .. } = &mut *self.buffers;
         for index in order {
             let pending = &pending[index];
             let key = &self.bytes[pending.key.clone()];
@@ -233,7 +235,7 @@ impl Shared {
     ) -> Result<u64, E> {
         let mut buffers = Buffers::take();
         buffers.batch.push(Kind::Set, hash, key, false, write_value)?;
-        self.warm(hash, key);
+        buffers.batch.records[0].hint = self.warm(hash, key);
         let locked = Locked::new(self, timeout)?;
         let sequence = locked.commit(&mut buffers.batch)?;
         let sequence = locked.finish(sequence);
@@ -272,9 +274,9 @@ impl Shared {
         decide: impl FnOnce(Option<Record<'_>>, &mut Vec<u8>) -> Result<(Change, R)>,
     ) -> Result<R> {
         let mut buffers = Buffers::take();
-        self.warm(hash, key);
+        let hint = self.warm(hash, key);
         let locked = Locked::new(self, timeout)?;
-        let before = self.get(hash, key)?;
+        let before = self.get_hinted(hint, hash, key)?;
         let mut change = Change::Keep;
         let mut result = None;
         buffers.batch.push(Kind::Set, hash, key, false, |out| {
@@ -283,6 +285,7 @@ impl Shared {
             result = Some(value);
             Ok::<(), crate::Error>(())
         })?;
+        buffers.batch.records[0].hint = hint;
         let result = result.expect("set where no error was returned");
         match change {
             Change::Keep => drop(locked),

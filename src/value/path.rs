@@ -1,7 +1,6 @@
 //! A path into one value: steps through objects and arrays, and JSON pointers (RFC 6901).
 
-use std::borrow::Cow;
-
+use compact_str::CompactString;
 use smallvec::SmallVec;
 
 use super::archived::find_entry;
@@ -12,12 +11,12 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
     /// The value of a key of an object.
-    Key(Cow<'static, str>),
+    Key(CompactString),
     /// An element of an array; a negative index counts from the end.
     Index(i64),
     /// A step of a JSON pointer: a key when it meets an object, an index when it meets an array, where `-` means the place
     /// after the last element.
-    Token(Box<str>),
+    Token(CompactString),
 }
 
 /// Takes apart a JSON pointer: empty for the whole value, else steps that begin with `/`, in which `~1` stands for `/`
