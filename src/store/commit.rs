@@ -249,24 +249,16 @@ impl Shared {
     fn publish_batch(&self, batch: &Batch) -> Result<u64> {
         let mut inserted = 0;
         for (index, pending) in batch.records.iter().enumerate() {
-            let key = Record::of(batch.record(index)).map_or(&[][..], |record| record.key());
-            inserted += u64::from(self.publish(
-                pending.at,
-                pending.kind,
-                pending.hash,
-                pending.ordinal,
-                key,
-                Some((pending.slot, pending.has_slot)),
-            )?);
+            let record = Record::of(batch.record(index)).expect("the batch was built by record::append");
+            inserted += u64::from(self.publish(pending.at, &record, Some((pending.slot, pending.has_slot)))?);
         }
         Ok(inserted)
     }
 
-    /// Makes a sealed record the newest of its key. May be repeated. True if the key had no slot before.
+    /// Makes a sealed record, of which `newest` may be a copy, the newest of its key. May be repeated. True if the key had no slot before.
     #[inline]
-    pub(crate) fn publish(&self, at: Position, kind: Kind, hash: u64, ordinal: u64, key: &[u8], hint: Option<(u64, bool)>) -> Result<bool> {
-        let newest = self.record(at)?;
-        let (size, version) = (newest.bytes().len() as u64, newest.version());
+    pub(crate) fn publish(&self, at: Position, newest: &Record<'_>, hint: Option<(u64, bool)>) -> Result<bool> {
+        let (kind, hash, key, size, version) = (newest.kind(), newest.hash(), newest.key(), newest.bytes().len() as u64, newest.version());
         let count_out = |replaced: Position| {
             if replaced == Position::NONE || replaced == at {
                 return Ok(());
@@ -317,7 +309,7 @@ impl Shared {
         }
         let replaced = table.entry(slot);
         table.set(slot, entry);
-        order::store(&self.order, ordinal, at, dead);
+        order::store(&self.order, newest.ordinal(), at, dead);
         // The mark of a removal stays: the order names it where the key was.
         if !inserted && !replaced.is_dead() {
             count_out(replaced.position())?;

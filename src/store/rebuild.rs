@@ -103,7 +103,7 @@ impl Shared {
         let given = transaction.records.iter().map(|(_, record)| record.ordinal() + 1).max().unwrap_or(0);
         self.reserve_for_rebuild(transaction.end.map_or(given, |end| end.counters.next_ordinal), inserts)?;
         for (position, record) in &transaction.records {
-            self.publish(*position, record.kind(), record.hash(), record.ordinal(), record.key(), None)?;
+            self.publish(*position, record, None)?;
         }
         self.growth().step(crate::index::grow::SLOTS_PER_INSERT * (inserts + 1), self)
     }

@@ -62,7 +62,7 @@ impl Shared {
         let records =
             scan::records_of(&self.heap, ready, start, at).ok_or_else(|| self.damaged(start, "a sealed transaction cannot be walked"))?;
         for (position, record) in records {
-            self.publish(position, record.kind(), record.hash(), record.ordinal(), record.key(), None)?;
+            self.publish(position, &record, None)?;
             record.count(&mut counters);
         }
         self.control.commit.publish(&counters);

@@ -33,8 +33,7 @@ pub fn documents() -> Vec<Doc> {
     (0..DOCUMENT_COUNT).map(|index| Doc { tries: 0, done: false, aborted: false, url: key(index) }).collect()
 }
 
-/// All keys back to back in one mapped file, which the worker processes share through the page cache. Looking up a
-/// random one costs a cache miss, as in a program that holds its keys in a large array, and no formatting.
+/// All keys back to back in one mapped file, which the worker processes share through the page cache.
 pub struct Keys {
     bytes: Mmap,
     count: usize,
