@@ -60,6 +60,15 @@ done
 check "without its rule: ANY_PIN" broken growth.pml -DSNAPSHOTS=2 -DKILLS=0 -DANY_PIN
 check "without its rule: NO_RECHECK" broken growth.pml -DPOINT -DSNAPSHOTS=0 -DNO_RECHECK
 
+check "a point read, a kill" clean reuse.pml
+check "a snapshot, a kill" clean reuse.pml -DSNAPSHOT
+for rule in ORDER_LATE NO_NAMED_CHECK NO_ORDER_CHECK NO_COMMIT_CHECK; do
+    check "without its rule: $rule" broken reuse.pml -DKILLS=0 -D$rule
+done
+for rule in NO_PIN NO_PIN_RECHECK NO_ANNOUNCE; do
+    check "without its rule: $rule" broken reuse.pml -DSNAPSHOT -DKILLS=0 -D$rule
+done
+
 if [ "${1:-}" = long ]; then
     check "three writers, a kill" clean commit.pml -DWRITERS=3 -DROUNDS=1 -DKILLS=1
     check "a snapshot, three changes, a kill" clean growth.pml -DOPERATIONS=3

@@ -35,7 +35,7 @@ impl Sighted<'_> {
     /// Whether all that was read until now was read of the same record.
     #[inline(always)]
     fn is_still_there(&self) -> bool {
-        // After what was read, before the segment's number. Pairs with the release of the number in `store/segments.rs`.
+        // After what was read, before the segment's number. Pairs with the fence in `Shared::enter_segment`.
         fence(Ordering::Acquire);
         self.slot.order.load(Ordering::Relaxed) == self.order
     }

@@ -19,7 +19,7 @@ use crate::log::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::segment::heap::{Position, Segment};
 use crate::segment::slots::{INSIDE, Slot};
 use crate::store::shared::Shared;
-use crate::sys::atomic::Ordering;
+use crate::sys::atomic::{Ordering, fence};
 
 /// Segments looked at in search of a free one, each time that one is entered.
 const LOOKED_AT: u64 = 64;
@@ -81,6 +81,9 @@ impl Shared {
         for part in 1..header.span {
             self.slot(Segment(segment.0 + part))?.order.set(INSIDE);
         }
+        // Whoever reads one of the bytes that are written from here on, and then looks, sees another order than before.
+        // Pairs with the fence in `Sighted::is_still_there`.
+        fence(Ordering::Release);
         Ok(())
     }
 

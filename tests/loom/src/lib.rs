@@ -129,4 +129,53 @@ mod tests {
     fn without_the_fences_a_sleeper_is_forgotten() {
         handshake(false);
     }
+
+    /// A segment that is taken back into use beside a reader of a record in it: `store/segments.rs` and `store/read.rs`.
+    /// The words are the segment's order, the index's entry, and the record's two.
+    fn reuse(fenced: bool, looks_again: bool) {
+        loom::model(move || {
+            let words = Arc::new([Word::new(1), Word::new(1), Word::new(1), Word::new(1)]);
+            let writer = {
+                let words = Arc::clone(&words);
+                thread::spawn(move || {
+                    // The record is replaced by one elsewhere; the segment is freed, then entered, then written.
+                    words[1].store(2, Ordering::Release);
+                    words[0].set(0);
+                    words[0].set(3);
+                    if fenced {
+                        fence(Ordering::Release);
+                    }
+                    words[2].fill(9);
+                    words[3].fill(9);
+                })
+            };
+            let entry = words[1].load(Ordering::Acquire);
+            let order = words[0].load(Ordering::Acquire);
+            if entry == 1 && (!looks_again || words[1].load(Ordering::Acquire) == entry) {
+                let record = (words[2].load(Ordering::Relaxed), words[3].load(Ordering::Relaxed));
+                fence(Ordering::Acquire);
+                if words[0].load(Ordering::Relaxed) == order {
+                    assert_eq!(record, (1, 1), "a record of another time");
+                }
+            }
+            writer.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_record_that_was_read_whole_is_the_one_that_was_named() {
+        reuse(true, true);
+    }
+
+    #[test]
+    #[should_panic(expected = "another time")]
+    fn without_the_fence_a_late_reader_takes_new_bytes_for_old_ones() {
+        reuse(false, true);
+    }
+
+    #[test]
+    #[should_panic(expected = "another time")]
+    fn without_a_second_look_at_the_index_a_reader_trusts_a_segment_that_was_taken() {
+        reuse(true, false);
+    }
 }
