@@ -439,6 +439,36 @@ fn across_segments(armed: &Armed<'_>) {
     armed.returned();
 }
 
+/// Segments of which nothing is needed any more, among them those of a long value.
+fn with_dead_segments(path: &Path) {
+    base(path);
+    let pod = open(path);
+    pod.set("long", "l".repeat(4_300_000)).unwrap();
+    pod.set("long", "short").unwrap();
+    for letter in ["a", "b", "c", "d"].iter().cycle().take(16) {
+        pod.set("hot", letter.repeat(1_000_000)).unwrap();
+    }
+}
+
+fn segments_again(armed: &Armed<'_>) {
+    let pod = opened(armed);
+    let all = |pod: &Pod| pod.stats().map(|stats| stats.segments + stats.segments_free).unwrap();
+    let before = all(&pod);
+    for letter in ["e", "f", "g", "h", "i"] {
+        pod.set("hot", letter.repeat(1_000_000)).unwrap();
+        armed.returned();
+    }
+    pod.set("long", "m".repeat(4_300_000)).unwrap();
+    armed.returned();
+    pod.transaction(|txn| {
+        txn.set("long", "short again")?;
+        txn.set("hot", "short too")
+    })
+    .unwrap();
+    armed.returned();
+    assert!(all(&pod) <= before + 3, "segments are used again: {} instead of {before}", all(&pod));
+}
+
 /// So many keys that the table will soon be too full, some of them removed.
 fn nearly_due(path: &Path) {
     let pod = open(path);
@@ -536,6 +566,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("extend", base, on_open!(|pod| pod.extend((0..12).map(|n| (n, n))); |pod| pod.extend((6..18).map(|n| (n, -n))))),
     scenario("snapshot", base, snapshots),
     Scenario { ends: 10, sample: 12, ..scenario("segments", nearly_full_segment, across_segments) },
+    Scenario { ends: 10, sample: 30, ..scenario("segments again", with_dead_segments, segments_again) },
     Scenario { ends: 20, sample: 24, ..scenario("growth begins", nearly_due, growth_begins) },
     Scenario { ends: 20, sample: 24, ..scenario("growth ends", nearly_grown, growth_ends) },
     Scenario { ends: 20, sample: 24, ..scenario("growth", nearly_due, growth_whole) },
@@ -579,6 +610,11 @@ fn a_kill_at_any_point_of_a_transaction_leaves_all_of_it_or_nothing() {
 #[test]
 fn a_kill_at_any_point_of_entering_another_segment_loses_nothing() {
     run("kill_matrix", &["segments"]);
+}
+
+#[test]
+fn a_kill_at_any_point_of_using_a_segment_again_loses_nothing() {
+    run("kill_matrix", &["segments again"]);
 }
 
 #[test]
