@@ -1,6 +1,6 @@
-//! The commit: reserve, resolve, copy, seal, publish, commit, in this order, under the mutex.
+//! The commit: reserve, resolve, write, seal, publish, commit, in this order, under the mutex.
 //!
-//! What a kill leaves: before the seal, bytes behind the last sealed footer that mean nothing; between the seal and the
+//! What a kill leaves: before the seal, bytes behind the last sealed record that mean nothing; between the seal and the
 //! commit word, a transaction that the next owner of the mutex finishes (`repair.rs`); afterwards, a transaction.
 
 use crate::error::{Error, ErrorKind, Result};

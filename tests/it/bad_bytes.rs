@@ -187,7 +187,7 @@ fn a_flipped_byte_anywhere_in_a_log_without_control_page_costs_at_most_what_was_
 fn flip_log(arguments: &[String]) {
     let patient = Patient::new(&arguments[0]);
     let with_control = arguments[1] == "with control";
-    // The head's used bytes, a few of its padding, every byte of every record and footer, and some unused behind.
+    // The head's used bytes, a few of its padding, every byte of every record, and some unused behind.
     let places =
         (0..72).chain((72..4096).step_by(512)).chain(4096..patient.log_end).chain((patient.log_end..patient.log_end + 64).step_by(8));
     for at in places {
