@@ -92,7 +92,11 @@ pub fn mend_log(bytes: &mut [u8]) {
         let record = &mut bytes[at..end];
         let sum = xxh3_64(&record[record::HEADER_BYTES..]) as u32;
         record[16..20].copy_from_slice(&sum.to_le_bytes());
-        record::complete(record, record::Given { version, previous, ordinal, is_last, is_new, fingerprint }, counters.chain);
+        record::complete(
+            record,
+            record::Given { version, previous, ordinal, is_last, is_new, is_moved: false, fingerprint },
+            counters.chain,
+        );
         record::Record::of(record).expect("it was one").count(&mut counters);
         records += 1;
         at = end;
@@ -121,6 +125,7 @@ pub fn append_record(log: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>, given:
         ordinal: given[2],
         is_last: given[0] & 1 != 0,
         is_new: given[0] & 2 != 0,
+        is_moved: given[0] & 4 != 0,
         fingerprint: 0,
     };
     record::complete(&mut log[start..], given, 0);

@@ -1,7 +1,8 @@
 /* Segments that are taken back into use beside readers that hold no lock, and beside snapshots. See README.md.
 
    A segment has room for one record, so a position is a segment. A record's bytes are two words, its version and its
-   value, which is the version again: a reader that sees them differ has read a torn record. */
+   value, which is the version again: a reader that sees them differ has read a torn record. A transaction writes a new
+   version of a key, or moves the newest one as it is (cleaning). */
 
 #ifndef KILLS
 #define KILLS 1
@@ -14,6 +15,8 @@
 
 /* The log's bytes. */
 byte version[SEGMENTS], value[SEGMENTS], key[SEGMENTS], previous[SEGMENTS];
+/* The transaction that a record stands in: of a moved one not its version. */
+byte number[SEGMENTS];
 /* The slots. */
 byte order[SEGMENTS], live[SEGMENTS], retired[SEGMENTS];
 byte orders, next = NONE;
@@ -30,13 +33,19 @@ byte kills;
 
 #define STEP if :: kills < KILLS -> kills++; goto killed :: true fi
 
+#ifdef RETIRED_BY_VERSION
+#define RETIRED(at) version[at]
+#else
+#define RETIRED(at) number[at]
+#endif
+
 /* Publishes the record at `at`; repeated after a kill. */
 inline publish(at) {
   atomic { STEP; live[at]++ }
   old = head[key[at]];
   atomic { STEP; head[key[at]] = at }
   if :: old != NONE && old != at ->
-        atomic { STEP; live[old]--; if :: live[old] == 0 -> retired[old] = version[at] :: else fi }
+        atomic { STEP; live[old]--; if :: live[old] == 0 -> retired[old] = RETIRED(at) :: else fi }
      :: else fi
 }
 
@@ -67,7 +76,7 @@ inline choose() {
 
 /* Writers, one after the other: the second goes on when the first was killed. */
 active proctype writer() {
-  byte s, old, k, at, n, floor;
+  byte s, old, k, at, n, v, p, floor;
   n = 0;
 again:
   do :: commit < OPERATIONS ->
@@ -86,19 +95,27 @@ again:
         if :: s == SEGMENTS -> break :: else fi;
         at = s; s = 0;
         if :: k = 0 :: k = 1 fi;
-        n = commit + 1;
+        n = commit + 1; v = n; p = head[k];
+        if :: head[k] != NONE ->
+#ifndef MOVED_IS_NEW
+              v = version[head[k]];
+#endif
+              p = previous[head[k]]
+           :: true
+        fi;
 #ifndef ORDER_LATE
         atomic { STEP; live[at] = 0; retired[at] = 0; orders++; order[at] = orders }
 #endif
-        atomic { STEP; version[at] = n };
-        atomic { STEP; key[at] = k; previous[at] = head[k] };
-        atomic { STEP; value[at] = n };
+        atomic { STEP; version[at] = v; number[at] = n };
+        atomic { STEP; key[at] = k; previous[at] = p };
+        atomic { STEP; value[at] = v };
 #ifdef ORDER_LATE
         atomic { STEP; live[at] = 0; retired[at] = 0; orders++; order[at] = orders };
 #endif
         atomic { STEP; sealed = at; current = at };
         publish(at);
-        newest[n * 2 + k] = n; newest[n * 2 + 1 - k] = newest[commit * 2 + 1 - k];
+        newest[n * 2 + k] = v; newest[n * 2 + 1 - k] = newest[commit * 2 + 1 - k];
+        v = 0; p = 0;
         atomic { STEP; commit = n };
         choose()
      :: else -> break
@@ -106,11 +123,11 @@ again:
   goto end;
 killed:
   /* The next owner: redo what is sealed, forget what is not. */
-  s = 0; old = 0; floor = 0;
-  if :: sealed != NONE && version[sealed] == commit + 1 ->
+  s = 0; old = 0; floor = 0; v = 0; p = 0;
+  if :: sealed != NONE && number[sealed] == commit + 1 ->
         at = sealed; k = key[at]; n = commit + 1;
         publish(at);
-        newest[n * 2 + k] = n; newest[n * 2 + 1 - k] = newest[commit * 2 + 1 - k];
+        newest[n * 2 + k] = version[at]; newest[n * 2 + 1 - k] = newest[commit * 2 + 1 - k];
         atomic { STEP; commit = n }
      :: else -> 
         s = 0;

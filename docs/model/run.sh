@@ -65,7 +65,7 @@ check "a snapshot, a kill" clean reuse.pml -DSNAPSHOT
 for rule in ORDER_LATE NO_NAMED_CHECK NO_ORDER_CHECK NO_COMMIT_CHECK; do
     check "without its rule: $rule" broken reuse.pml -DKILLS=0 -D$rule
 done
-for rule in NO_PIN NO_PIN_RECHECK NO_ANNOUNCE; do
+for rule in NO_PIN NO_PIN_RECHECK NO_ANNOUNCE RETIRED_BY_VERSION MOVED_IS_NEW; do
     check "without its rule: $rule" broken reuse.pml -DSNAPSHOT -DKILLS=0 -D$rule
 done
 

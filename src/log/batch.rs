@@ -4,6 +4,7 @@ use super::record::{self, FRAME_BYTES, Kind, Record};
 use crate::limits::SEGMENT_BYTES;
 use crate::segment::heap::{Position, Segment};
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 /// Where a key's newest record was found before the mutex was taken: right if the same table's same slot still says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub(crate) struct Pending {
     pub(crate) has_slot: bool,
     /// Whether the key was absent before.
     pub(crate) is_new: bool,
+    /// Whether it is a copy of an older record, made to clean that one's segment.
+    pub(crate) is_moved: bool,
     /// The fingerprint of the store after the record.
     pub(crate) fingerprint: u64,
     /// It turned out that the record is not to be written.
@@ -80,11 +83,41 @@ impl Batch {
             slot: 0,
             has_slot: false,
             is_new: false,
+            is_moved: false,
             fingerprint: 0,
             is_left_out: false,
             at: Position::NONE,
         });
         Ok(())
+    }
+
+    /// Puts copies of records of a segment that is cleaned before the others: they change nothing, and the last record of a
+    /// transaction is one that does.
+    pub(crate) fn push_moved<'a>(&mut self, moved: impl Iterator<Item = Record<'a>>) {
+        let copies: SmallVec<[Pending; 4]> = moved
+            .map(|record| {
+                let offset = self.bytes.len();
+                self.bytes.extend_from_slice(record.bytes());
+                Pending {
+                    offset,
+                    length: record.bytes().len(),
+                    hash: record.hash(),
+                    kind: record.kind(),
+                    afresh: false,
+                    hint: None,
+                    ordinal: record.ordinal(),
+                    previous: record.previous(),
+                    slot: 0,
+                    has_slot: false,
+                    is_new: false,
+                    is_moved: true,
+                    fingerprint: 0,
+                    is_left_out: false,
+                    at: Position::NONE,
+                }
+            })
+            .collect();
+        self.records.splice(0..0, copies);
     }
 
     /// Leaves one record of each key: the last, in the place of the first; or only the first.

@@ -8,7 +8,7 @@
 //!     13      1  bytes of padding at the end, 0 to 7
 //!     14      2  bytes of the key
 //!     16      4  checksum of bytes 64..end
-//!     20      4  flags: 1 the last record of its transaction, 2 the key was absent before                     \
+//!     20      4  flags: 1 the last record of its transaction, 2 the key was absent before, 4 moved            \
 //!     24      8  version: the number of the transaction that last changed the value                            |
 //!     32      8  position of the record that this one replaces, 0 if none                                      | given under
 //!     40      8  ordinal: the key's place in insertion order                                                   | the mutex
@@ -16,6 +16,9 @@
 //!     56      8  chain: checksum of bytes 0..56, continuing the chain of the record before, or the log's salt  /
 //!     64      n  key, then the archived value, then padding
 //! ```
+//!
+//! A moved record is a copy of an older one, word for word but for flags, fingerprint and chain: it was still the newest of its
+//! key when its segment was cleaned.
 //!
 //! Fixed little-endian. A transaction is its records, one after the other; the last one says that it is. What else commits
 //! with it (how many keys there are, the next ordinal) follows from its records and what was before, which every segment's
@@ -60,6 +63,8 @@ impl Kind {
 const LAST: u32 = 1;
 /// Says that a record's key was absent before it.
 const NEW: u32 = 2;
+/// Says that a record is a copy of one that stood elsewhere.
+const MOVED: u32 = 4;
 
 /// What a key that is present adds to the fingerprint of the store: a key that is lost, that comes back, or that has an old
 /// value changes the sum.
@@ -153,6 +158,12 @@ impl<'a> Record<'a> {
         self.flags() & NEW != 0
     }
 
+    /// Whether it is a copy of a record of an older transaction.
+    #[inline(always)]
+    pub(crate) fn is_moved(&self) -> bool {
+        self.flags() & MOVED != 0
+    }
+
     #[inline(always)]
     fn flags(&self) -> u32 {
         u32::from_le_bytes(self.header()[20..24].try_into().expect("four bytes"))
@@ -181,7 +192,7 @@ impl<'a> Record<'a> {
             counters.length = counters.length.wrapping_add(1);
             counters.next_ordinal = self.ordinal().wrapping_add(1);
         }
-        if self.kind() == Kind::Remove {
+        if self.kind() == Kind::Remove && !self.is_moved() {
             counters.length = counters.length.wrapping_sub(1);
         }
         counters.chain = self.chain();
@@ -338,13 +349,14 @@ pub(crate) struct Given {
     pub(crate) ordinal: u64,
     pub(crate) is_last: bool,
     pub(crate) is_new: bool,
+    pub(crate) is_moved: bool,
     pub(crate) fingerprint: u64,
 }
 
 /// Fills in what is known only under the mutex; returns the chain, continued.
 #[inline]
 pub(crate) fn complete(record: &mut [u8], given: Given, chain: u64) -> u64 {
-    let flags = if given.is_last { LAST } else { 0 } | if given.is_new { NEW } else { 0 };
+    let flags = if given.is_last { LAST } else { 0 } | if given.is_new { NEW } else { 0 } | if given.is_moved { MOVED } else { 0 };
     record[20..24].copy_from_slice(&flags.to_le_bytes());
     for (at, word) in [(24, given.version), (32, given.previous.0), (40, given.ordinal), (48, given.fingerprint)] {
         record[at..at + 8].copy_from_slice(&word.to_le_bytes());

@@ -130,7 +130,8 @@ impl<'a> Scan<'a> {
                     if !record.continues(place.counters.chain) {
                         return fail("a record does not continue the one before it");
                     }
-                    if record.version() != place.counters.sequence.wrapping_add(1) {
+                    let this = place.counters.sequence.wrapping_add(1);
+                    if record.version() != this && !(record.is_moved() && !record.is_last() && record.version() < this) {
                         return fail("a record belongs to another transaction");
                     }
                     records.push((place.at, record));

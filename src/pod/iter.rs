@@ -181,6 +181,8 @@ impl<T: DeserializeOwned> Iterator for IterAs<T> {
 pub struct IterLive {
     shared: Arc<Shared>,
     next: u64,
+    /// Said why it cannot go on.
+    is_failed: bool,
 }
 
 impl Iterator for IterLive {
@@ -188,7 +190,10 @@ impl Iterator for IterLive {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let counters = self.shared.control.commit.read();
+            let counters = match self.shared.counters() {
+                Ok(counters) => counters,
+                Err(error) => return (!std::mem::replace(&mut self.is_failed, true)).then_some(Err(error)),
+            };
             if self.next >= counters.next_ordinal {
                 return None;
             }
@@ -277,7 +282,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn iter_live(&self) -> IterLive {
-        IterLive { shared: Arc::clone(&self.shared), next: 0 }
+        IterLive { shared: Arc::clone(&self.shared), next: 0, is_failed: false }
     }
 }
 

@@ -126,7 +126,7 @@ impl Pod {
         let in_hand = self.target().ok().and_then(|target| target.in_hand(|transaction| transaction.length()));
         match in_hand {
             Some(Ok(length)) => length as usize,
-            _ => self.shared.control.commit.read().length as usize,
+            _ => self.shared.counters().map_or(0, |counters| counters.length as usize),
         }
     }
 

@@ -71,12 +71,16 @@ pub(crate) struct Log {
     pub(crate) settings: Word,
     /// Segments that were ever used: those below are in the log or free. May be too high by what a killed writer took.
     pub(crate) segments: Word,
-    /// The segment that the log enters next, if that is free; 0 for one behind all others.
+    /// One more than the segment that the log enters next, if that is free; 0 for one behind all others.
     pub(crate) next: Word,
-    /// About how many segments are free, or could be.
+    /// How many segments were free, or could be, when the next one was chosen.
     pub(crate) free: Word,
-    /// Where the search for one goes on.
-    pub(crate) search: Word,
+    /// One more than the segment that is being cleaned, or 0.
+    pub(crate) victim: Word,
+    /// Where in it the cleaning goes on.
+    pub(crate) victim_at: Word,
+    /// The newest transaction when a segment was last entered.
+    pub(crate) noted: Word,
 }
 
 #[derive(Debug)]

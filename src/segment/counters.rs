@@ -30,6 +30,10 @@ pub(crate) struct Counters {
 /// In place of a slot's sequence while its fields change; no transaction has this number.
 const BEING_FILLED: u64 = u64::MAX;
 
+/// Looks at a commit word that does not move before its slot counts as damaged. What a slot shows of the next filling
+/// comes at most a store buffer ahead of the commit word's own move, which is nanoseconds.
+const STILL_MAX: u32 = if cfg!(loom) { 4 } else { 1 << 12 };
+
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 struct Slot {
@@ -57,9 +61,12 @@ impl CommitState {
         self.commit.load(Ordering::Acquire)
     }
 
-    /// The counters of one instant, the newest.
-    pub(crate) fn read(&self) -> Counters {
-        loop {
+    /// The counters of one instant, the newest; nothing where damage left the commit word without its slot.
+    pub(crate) fn read(&self) -> Option<Counters> {
+        // A slot is refilled only after the commit word has left it, so a mismatch lasts only where both stand still.
+        let mut still = 0;
+        let mut seen = None;
+        while still < STILL_MAX {
             let sequence = self.commit.load(Ordering::Acquire);
             let slot = &self.slots[(sequence & 1) as usize];
             let before = slot.sequence.load(Ordering::Acquire);
@@ -68,11 +75,13 @@ impl CommitState {
             fence(Ordering::Acquire);
             let after = slot.sequence.load(Ordering::Relaxed);
             if before == sequence && after == sequence {
-                return Counters { sequence, length, next_ordinal, dirty, done, tried, aborted, chain };
+                return Some(Counters { sequence, length, next_ordinal, dirty, done, tried, aborted, chain });
             }
-            // The slot was refilled: the commit word has moved on by at least two, so this ends.
+            still = if seen == Some(sequence) { still + 1 } else { 0 };
+            seen = Some(sequence);
             pause();
         }
+        None
     }
 
     /// Commits: from here on, whoever reads the commit word finds what was published before. The caller holds the

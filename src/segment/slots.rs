@@ -11,7 +11,7 @@ pub(crate) struct Slot {
     /// The number that the log gave the segment when it entered it, ever higher; [`INSIDE`] in the further segments of a
     /// run; 0 while it is free. Changes before any byte of the segment does.
     pub(crate) order: Word,
-    /// Bytes of the records that are the newest of their keys, or more: a kill may leave it too high, never too low.
+    /// Bytes of the records that the order or the settings name, or more: a kill may leave it too high, never too low.
     pub(crate) live: Word,
     /// The transaction with which `live` became 0.
     pub(crate) retired: Word,

@@ -60,6 +60,7 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         self.require_same_process()?;
         let shared = self.shared();
         let tail = shared.tail()?;
+        let cleaned = shared.clean(batch)?;
         let placement = shared.place(tail.cursor, batch)?;
         shared.reserve(&tail, &placement, batch)?;
         let mut counters = shared.resolve(&tail, batch)?;
@@ -70,6 +71,7 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         shared.control.commit.publish(&counters);
         // The transaction is committed, whatever becomes of the next table and segment.
         let outcome = shared.growth().step(SLOTS_PER_INSERT * (inserted + 1), shared);
+        let outcome = outcome.and(shared.cleaned_to(cleaned, counters.sequence));
         let outcome = if placement.entered.is_empty() { outcome } else { outcome.and(shared.choose_next(placement.end.segment)) };
         if outcome.is_err() {
             shared.control.stamps.state.set(DAMAGED);
@@ -90,7 +92,7 @@ impl Shared {
         let last = self.sealed_record(at)?;
         let segment = at.segment();
         let cursor = Cursor { at: at.plus(last.bytes().len() as u64), segment, span: self.slot(segment)?.span.get() };
-        Ok(Tail { cursor, counters: self.control.commit.read(), fingerprint: last.fingerprint() })
+        Ok(Tail { cursor, counters: self.counters()?, fingerprint: last.fingerprint() })
     }
 
     /// The record at the sealed position.
@@ -129,6 +131,11 @@ impl Shared {
                 table.prefetch(later.hash);
             }
             let mut pending = batch.records[index];
+            if pending.is_moved {
+                pending.fingerprint = fingerprint;
+                batch.records[index] = pending;
+                continue;
+            }
             if pending.kind == Kind::Settings {
                 pending.previous = Position(self.control.log.settings.get());
             } else {
@@ -194,7 +201,7 @@ impl Shared {
         let mut entered = placement.entered.iter().peekable();
         let mut order = None;
         for index in 0..batch.records.len() {
-            let Pending { offset, length, ordinal, previous, is_new, kind, .. } = batch.records[index];
+            let Pending { offset, length, ordinal, previous, is_new, is_moved, kind, .. } = batch.records[index];
             if let Some(entered) = entered.next_if(|entered| entered.records == index) {
                 let before = match order {
                     Some(order) => order,
@@ -215,13 +222,15 @@ impl Shared {
             }
             fingerprint = batch.records[index].fingerprint;
             let is_last = index + 1 == batch.records.len();
-            let given = Given { version: counters.sequence, previous, ordinal, is_last, is_new, fingerprint };
-            counted.chain = record::complete(&mut batch.bytes[offset..offset + length], given, counted.chain);
+            let bytes = &mut batch.bytes[offset..offset + length];
+            let version = if is_moved { Record::of(bytes).map_or(0, |record| record.version()) } else { counters.sequence };
+            let given = Given { version, previous, ordinal, is_last, is_new, is_moved, fingerprint };
+            counted.chain = record::complete(bytes, given, counted.chain);
             if is_new {
                 counted.length += 1;
                 counted.next_ordinal = ordinal + 1;
             }
-            counted.length -= u64::from(kind == Kind::Remove);
+            counted.length -= u64::from(kind == Kind::Remove && !is_moved);
         }
         counters.chain = counted.chain;
         // Records that lie side by side in the batch and in the log are copied at once.
@@ -250,7 +259,8 @@ impl Shared {
         let mut inserted = 0;
         for (index, pending) in batch.records.iter().enumerate() {
             let record = Record::of(batch.record(index)).expect("the batch was built by record::append");
-            inserted += u64::from(self.publish(pending.at, &record, Some((pending.slot, pending.has_slot)))?);
+            let hint = (!pending.is_moved).then_some((pending.slot, pending.has_slot));
+            inserted += u64::from(self.publish(pending.at, &record, hint)?);
         }
         Ok(inserted)
     }
@@ -258,18 +268,19 @@ impl Shared {
     /// Makes a sealed record, of which `newest` may be a copy, the newest of its key. May be repeated. True if the key had no slot before.
     #[inline]
     pub(crate) fn publish(&self, at: Position, newest: &Record<'_>, hint: Option<(u64, bool)>) -> Result<bool> {
-        let (kind, hash, key, size, version) = (newest.kind(), newest.hash(), newest.key(), newest.bytes().len() as u64, newest.version());
-        let count_out = |replaced: Position| {
-            if replaced == Position::NONE || replaced == at {
-                return Ok(());
+        let (kind, hash, key, size) = (newest.kind(), newest.hash(), newest.key(), newest.bytes().len() as u64);
+        // In use is what order or settings name.
+        let count_out = |replaced: Option<Position>| match replaced {
+            Some(replaced) if replaced != at && replaced != Position::NONE => {
+                self.count_out(replaced, self.record(replaced)?.bytes().len() as u64, self.control.commit.newest() + 1)
             }
-            self.count_out(replaced, self.record(replaced)?.bytes().len() as u64, version)
+            _ => Ok(()),
         };
         self.count_in(at, size)?;
         if kind == Kind::Settings {
             let replaced = Position(self.control.log.settings.get());
             self.control.log.settings.set(at.0);
-            count_out(replaced)?;
+            count_out(Some(replaced))?;
             return Ok(false);
         }
         let dead = kind == Kind::Remove;
@@ -285,6 +296,25 @@ impl Shared {
             Some((slot, false)) if table.entry(slot).0 == 0 => Found::Vacant { slot },
             _ => table.find(hash, table.place.words(), is_key)?,
         };
+        let is_newest = match found {
+            _ if !newest.is_moved() => true,
+            // A moved record never comes before a newer one of its key; of one transaction, the one with the higher ordinal.
+            Found::At { entry, .. } => {
+                let known = self.record(entry.position())?;
+                (known.version(), known.ordinal()) <= (newest.version(), newest.ordinal())
+            }
+            _ => !dead,
+        };
+        let inserted = if is_newest { self.set_entry(found, hash, entry, is_key)? } else { false };
+        let replaced = if newest.is_new() { None } else { order::load(&self.order, newest.ordinal()) };
+        order::store(&self.order, newest.ordinal(), at, dead);
+        count_out(replaced)?;
+        Ok(inserted)
+    }
+
+    /// Sets a key's slot, in the next table too where that has it already. True if the key had no slot.
+    fn set_entry(&self, found: Found, hash: u64, entry: Entry, is_key: impl FnMut(Position) -> Result<bool>) -> Result<bool> {
+        let (_, table) = self.table()?;
         let state = &self.control.table;
         let (slot, inserted) = match found {
             Found::At { slot, .. } => (slot, false),
@@ -307,13 +337,7 @@ impl Shared {
                 Found::Limit => return Err(self.index_full()),
             }
         }
-        let replaced = table.entry(slot);
         table.set(slot, entry);
-        order::store(&self.order, newest.ordinal(), at, dead);
-        // The mark of a removal stays: the order names it where the key was.
-        if !inserted && !replaced.is_dead() {
-            count_out(replaced.position())?;
-        }
         Ok(inserted)
     }
 

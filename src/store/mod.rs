@@ -3,6 +3,7 @@
 //! One way down for a write: `locked.rs` (mutex, repair) → `transaction.rs` (what it does) → `commit.rs` (log, seal,
 //! index, commit word). One way up for a read: `read.rs`.
 
+pub(crate) mod clean;
 pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod locked;

@@ -336,8 +336,7 @@ impl Shared {
     /// The newest published record with an ordinal.
     #[inline]
     pub(crate) fn ordinal_head(&self, ordinal: u64) -> Option<Position> {
-        let ready = self.control.ready.order.load(Ordering::Relaxed).min(self.order.map().capacity());
-        if order::bytes_for(ordinal + 1) > ready { None } else { order::load(&self.order, ordinal) }
+        if ordinal < self.order_bytes_ready() / order::bytes_for(1) { order::load(&self.order, ordinal) } else { None }
     }
 
     /// The newest record of a key in place. For the holder of the mutex, for whom that is the newest committed one, and for

@@ -193,7 +193,9 @@ impl Shared {
             &self.control.log.settings,
             &self.control.log.next,
             &self.control.log.free,
-            &self.control.log.search,
+            &self.control.log.victim,
+            &self.control.log.victim_at,
+            &self.control.log.noted,
         ] {
             word.set(0);
         }

@@ -50,7 +50,7 @@ impl Shared {
         }
         self.require_reach()?;
         let sealed = self.sealed_record(at)?.version();
-        let mut counters = self.control.commit.read();
+        let mut counters = self.counters()?;
         if sealed == counters.sequence {
             return self.forget_unsealed(&self.tail()?);
         }

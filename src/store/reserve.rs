@@ -97,7 +97,7 @@ impl Shared {
     /// Sees to it that a batch fits everywhere, before the first byte of it is written.
     #[inline]
     pub(crate) fn reserve(&self, tail: &Tail, placement: &Placement, batch: &Batch) -> Result<()> {
-        let inserts = batch.records.iter().filter(|pending| pending.kind == Kind::Set).count() as u64;
+        let inserts = batch.records.iter().filter(|pending| pending.kind == Kind::Set && !pending.is_moved).count() as u64;
         let control = self.control;
         let log_bytes = placement.log_bytes();
         if log_bytes > control.ready.log.get().min(self.heap.map().capacity()) {

@@ -8,21 +8,23 @@
 //! | 0                 | there            | being entered by a transaction that was never sealed |
 //! | inside            | any              | a further part of the run before it |
 //!
-//! `live` counts the bytes of the records that are the newest of their keys, removals included. A commit adds before it
+//! `live` counts the bytes of the records that the order or the settings' position names: the newest with each ordinal, the
+//! marks of removed keys included. A commit adds before it
 //! publishes and subtracts after, so that a kill leaves it too high and the segment in use for longer, never too low.
 //!
 //! Nothing in a segment with `live` 0 is needed but by snapshots older than `retired`, and none of those can be taken any
 //! more once `control.table.dropped` was raised. Late readers without a pin look at the order before and after.
 
 use crate::error::Result;
+use crate::limits::SEGMENT_BYTES;
 use crate::log::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::segment::heap::{Position, Segment};
 use crate::segment::slots::{INSIDE, Slot};
 use crate::store::shared::Shared;
 use crate::sys::atomic::{Ordering, fence};
 
-/// Segments looked at in search of a free one, each time that one is entered.
-const LOOKED_AT: u64 = 64;
+/// Segments that the log may have beyond twice its live data before it is cleaned.
+const SPARE_SEGMENTS: u64 = 4;
 
 impl Shared {
     /// A segment's slot, where its head is ready.
@@ -37,8 +39,11 @@ impl Shared {
     pub(crate) fn take_segment(&self, span: u64, taken: &[(Segment, u64)]) -> Result<Segment> {
         let log = &self.control.log;
         let is_taken = |segment: Segment| taken.iter().any(|(first, span)| (first.0..first.0 + span).contains(&segment.0));
-        let next = Segment(log.next.get());
-        if span == 1 && log.next.get() != 0 && !is_taken(next) && self.slot(next)?.order.get() == 0 {
+        if let Some(next) = log.next.get().checked_sub(1).map(Segment)
+            && span == 1
+            && !is_taken(next)
+            && self.slot(next)?.order.get() == 0
+        {
             return Ok(next);
         }
         let segments = log.segments.get();
@@ -102,44 +107,62 @@ impl Shared {
         let live = slot.live.get().saturating_sub(bytes);
         if live == 0 {
             slot.retired.set(version);
-            self.control.log.free.set(self.control.log.free.get() + 1);
         }
         slot.live.set(live);
         Ok(())
     }
 
-    /// Chooses the segment that the log enters after the current one, so that whoever enters it finds it ready. After a
-    /// commit that entered one.
+    /// Chooses the segment that the log enters after the current one, so that whoever enters it finds it ready, and one to be
+    /// cleaned if too little of the log is live. After a commit that entered a segment.
     #[cold]
     pub(crate) fn choose_next(&self, current: Segment) -> Result<()> {
         let log = &self.control.log;
-        let segments = log.segments.get();
-        if log.free.get() == 0 || segments == 0 {
-            log.next.set(0);
-            return Ok(());
-        }
         let pin = self.floor()?;
-        let start = log.search.get() % segments;
-        for offset in 0..segments.min(LOOKED_AT) {
-            let segment = Segment((start + offset) % segments);
+        let victim = log.victim.get().checked_sub(1).map(Segment);
+        let (mut next, mut sparsest) = (None, None);
+        let (mut used, mut free, mut live) = (0, 0, 0);
+        for segment in (0..log.segments.get()).map(Segment) {
             let slot = self.slot(segment)?;
-            let order = slot.order.get();
-            let is_free = order == 0;
-            let is_dead = order != INSIDE && slot.live.get() == 0 && slot.retired.get() <= pin;
-            // 0 stands for no choice: the first segment is not used again.
-            if segment == current || segment.0 == 0 || !(is_free || is_dead) {
+            let (order, bytes) = (slot.order.get(), slot.live.get());
+            if order == INSIDE {
+                used += 1;
                 continue;
             }
-            if !is_free {
-                self.free(segment)?;
+            let is_dead = bytes == 0 && slot.retired.get() <= pin;
+            if segment != current && Some(segment) != victim && (order == 0 || is_dead) {
+                free += 1;
+                // The one that was used last is the likeliest to be in the cache.
+                if next.is_none_or(|(_, retired)| slot.retired.get() > retired) {
+                    next = Some((segment, slot.retired.get()));
+                }
+                continue;
             }
-            log.free.set(log.free.get().saturating_sub(1));
-            log.search.set(segment.0);
-            log.next.set(segment.0);
-            return Ok(());
+            used += 1;
+            live += bytes;
+            if segment != current && bytes > 0 && slot.span.get() == 1 && sparsest.is_none_or(|(_, least)| bytes < least) {
+                sparsest = Some((segment, bytes));
+            }
         }
-        log.search.set((start + LOOKED_AT) % segments);
-        log.next.set(0);
+        if let Some((segment, _)) = next
+            && self.slot(segment)?.order.get() != 0
+        {
+            self.free(segment)?;
+        }
+        log.free.set(free);
+        log.next.set(next.map_or(0, |(segment, _)| segment.0 + 1));
+        let is_sparse = used * SEGMENT_BYTES > 2 * live + SPARE_SEGMENTS * SEGMENT_BYTES;
+        // While a snapshot is held for long, what is cleaned does not become free.
+        let is_held = pin < log.noted.get();
+        log.noted.set(self.control.commit.newest());
+        if let Some((segment, bytes)) = sparsest
+            && is_sparse
+            && !is_held
+            && log.victim.get() == 0
+            && bytes < SEGMENT_BYTES / 4 * 3
+        {
+            log.victim_at.set(segment.first().0);
+            log.victim.set(segment.0 + 1);
+        }
         Ok(())
     }
 
@@ -153,7 +176,6 @@ impl Shared {
             let rest = slot.span.get() - 1;
             slot.span.set(rest);
             self.wipe(Segment(segment.0 + rest))?;
-            self.control.log.free.set(self.control.log.free.get() + 1);
         }
         self.wipe(segment)
     }

@@ -2,10 +2,12 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::grow::{Fact, Growth, Records};
+use crate::index::order;
 use crate::index::table::{Descriptor, Table};
 use crate::log::header::LogHeader;
 use crate::log::record::Record;
 use crate::segment::control::Control;
+use crate::segment::counters::Counters;
 use crate::segment::heap::{Heap, Position};
 use crate::segment::slots::Slots;
 use crate::segment::words::MappedWords;
@@ -89,6 +91,25 @@ impl Shared {
         integrity(self.log_path(), offset, what)
     }
 
+    /// The counters of the newest transaction. Every ordinal below the next one has its word in what this process mapped.
+    #[inline]
+    pub(crate) fn counters(&self) -> Result<Counters> {
+        let Some(counters) = self.control.commit.read() else {
+            return Err(self.unusable(super::open::CONTROL, "the counters are not those of the newest transaction"));
+        };
+        // Ordinals are reserved before they are committed.
+        if counters.next_ordinal > self.order_bytes_ready() / order::bytes_for(1) {
+            return Err(self.unusable(super::open::ORDER, "it ends before the newest ordinal"));
+        }
+        Ok(counters)
+    }
+
+    /// How far the order file can be read.
+    #[inline]
+    pub(crate) fn order_bytes_ready(&self) -> u64 {
+        self.control.ready.order.load(Ordering::Acquire).min(self.order.map().capacity())
+    }
+
     /// The table that is complete. Readers load it after the commit word.
     #[inline(always)]
     pub(crate) fn table(&self) -> Result<(u64, Table<'_, MappedWords>)> {
@@ -98,23 +119,19 @@ impl Shared {
             Some(place) if place.fits(self.control.ready.index.load(Ordering::Relaxed).min(self.index.map().capacity())) => {
                 Ok((word, Table { words: &self.index, place }))
             }
-            _ => Err(self.unusable_index()),
+            _ => Err(self.unusable(super::open::INDEX, "its table lies outside of it")),
         }
     }
 
+    /// A file that is made anew from the log, and cannot be used as it is: damaged, or larger than what could be mapped.
     #[cold]
-    fn unusable_index(&self) -> Error {
-        Error::new(
-            ErrorKind::Integrity {
-                path: self.live().join(super::open::INDEX),
-                line: 0,
-                what: "its table lies outside of the file".to_owned(),
-            },
-            format!(
-                "{}: the index's table lies outside of what this process can map; raise the limit of its address space (ulimit -v), or close all processes and open again to rebuild it",
-                self.directory.display()
-            ),
-        )
+    pub(crate) fn unusable(&self, file: &str, what: &str) -> Error {
+        let path = self.live().join(file);
+        let message = format!(
+            "{}: {what}, as far as this process could map it; raise the limit of its address space (ulimit -v), or close the store in all processes and open it again to rebuild it",
+            path.display()
+        );
+        Error::new(ErrorKind::Integrity { path, line: 0, what: what.to_owned() }, message)
     }
 
     /// The tables, for the holder of the mutex.

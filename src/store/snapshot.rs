@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::counters::Counters;
 use crate::segment::heap::Position;
+use crate::store::open::CONTROL;
 use crate::store::shared::{Mode, Shared};
 use crate::sys::atomic::{Ordering, fence};
 use crate::sys::fork;
@@ -23,14 +24,18 @@ impl<S: Deref<Target = Shared>> Instant<S> {
     pub(crate) fn take(shared: S) -> Result<Instant<S>> {
         shared.enter()?;
         loop {
-            let counters = shared.control.commit.read();
+            let counters = shared.counters()?;
             shared.membership.pin(counters.sequence)?;
             // Pairs with `Shared::floor`: whoever drops history either saw the pin, or raised the floor before this look.
             fence(Ordering::SeqCst);
-            if shared.control.table.dropped.load(Ordering::Acquire) <= counters.sequence {
+            let dropped = shared.control.table.dropped.load(Ordering::Acquire);
+            if dropped <= counters.sequence {
                 return Ok(Instant { shared, counters, generation: fork::generation() });
             }
             shared.membership.unpin(counters.sequence);
+            if dropped > shared.control.commit.newest() {
+                return Err(shared.unusable(CONTROL, "it says that transactions are forgotten that are yet to come"));
+            }
         }
     }
 

@@ -256,11 +256,12 @@ impl Shared {
             }
             batch.records.retain(|pending| !pending.is_left_out);
         }
-        if !batch.is_empty() {
+        let count = batch.records.len();
+        if count > 0 {
             let sequence = locked.commit(batch)?;
             locked.finish(sequence);
         }
-        Ok(batch.records.len())
+        Ok(count)
     }
 
     /// Reads a key under the mutex and commits what `decide` makes of it: an archived value appended to its argument, a

@@ -124,8 +124,9 @@ fn opening_and_closing_all_the_time_disturbs_nobody() {
     let mut written = 0;
     for worker in &mut workers {
         worker.input.take();
-        assert!(worker.wait().success());
+        // Heard first: it may stand before a full pipe.
         written += worker.lines().last().unwrap().parse::<usize>().unwrap();
+        assert!(worker.wait().success());
     }
     // Alone in turns too: each open finds a store that was closed in order.
     let mut alone = Child::start("open-close-storm", &[text(&path), "4"]);

@@ -47,10 +47,10 @@ mod tests {
                 })
             };
             let seen = state.newest();
-            let read = state.read();
+            let read = state.read().unwrap();
             assert!(is_whole(&read) && seen <= read.sequence);
             writer.join().unwrap();
-            assert_eq!(state.read().sequence, 3);
+            assert_eq!(state.read().unwrap().sequence, 3);
         });
     }
 
@@ -65,7 +65,7 @@ mod tests {
                     state.publish(&counters(2));
                 })
             };
-            assert!(is_whole(&state.read()));
+            assert!(is_whole(&state.read().unwrap()));
             writer.join().unwrap();
         });
     }
