@@ -195,8 +195,8 @@ impl Options {
         self
     }
 
-    /// Of this handle: permission bits of files that it makes (default `0o600`); directories get the right to enter for
-    /// whoever may read.
+    /// Of this handle: permission bits of files that it makes (default `0o600`), whatever the process's umask; directories
+    /// get the right to enter for whoever may read.
     ///
     /// ```
     /// let options = tastypod::Options::new().file_mode(0o660);

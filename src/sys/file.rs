@@ -12,11 +12,19 @@ pub(crate) fn open(path: &Path, writable: bool) -> io::Result<File> {
     OpenOptions::new().read(true).write(writable).open(path)
 }
 
-/// Opens a file for reading and writing, making an empty one with `mode` if there is none.
+/// Opens a file for reading and writing, making an empty one if there is none. Its rights are `mode`, whatever the process's
+/// umask takes from other files: who shares a store says so with the mode.
 pub(crate) fn open_or_create(path: &Path, mode: u32) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(mode).open(path)?;
-    crash::point("file created");
-    Ok(file)
+    match OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(path, true),
+        outcome => {
+            let file = outcome?;
+            crash::point("file created");
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            crash::point("file mode set");
+            Ok(file)
+        }
+    }
 }
 
 /// Makes a directory and those above it; for each `mode` plus the right to enter for whoever may read.

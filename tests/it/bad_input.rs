@@ -9,7 +9,7 @@ use crate::support::{Child, Role, command, directory, hear, hear_end, say, text}
 use serde_json::{Value, json};
 use std::fs;
 use std::io::BufReader;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tastypod::{Error, ErrorKind, Key, Options, Pod};
@@ -250,6 +250,50 @@ fn a_read_only_handle_changes_nothing() {
     assert!(reader.verify().unwrap().is_clean());
     drop(reader);
     assert_eq!(listing(&path), before);
+}
+
+#[test]
+fn another_user_is_told_that_rights_are_missing() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    // Not in the target directory, which the other user may not reach.
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (private, public) = (dir.path().join("private.pod"), dir.path().join("public.pod"));
+    let keep = Pod::open(&private).unwrap();
+    keep.set("k", 1).unwrap();
+    let public_pod = Options::new().file_mode(0o644).open(&public).unwrap();
+    public_pod.set("k", 1).unwrap();
+    let ask = |path: &Path, how: &str| {
+        let mut child = Child::start("open-as-nobody", &[text(path), how]);
+        let said = child.lines();
+        assert!(child.wait().success(), "{said:?}");
+        said.join("\n")
+    };
+    let told = |path: &Path, how: &str| {
+        let said = ask(path, how);
+        assert!(said.starts_with("Io: ") && said.contains("no permission") && said.contains(text(path)), "{said}");
+    };
+    let before = listing(dir.path());
+    told(&private, "write");
+    told(&private, "read");
+    told(&public, "write");
+    told(&dir.path().join("new.pod"), "write");
+    assert_eq!(ask(&public, "read"), "1");
+    assert_eq!(listing(dir.path()), before);
+    drop((keep, public_pod));
+    // The same with nobody there.
+    told(&private, "write");
+    told(&public, "write");
+    assert_eq!(ask(&public, "read"), "1");
+    // With rights on everything the other user takes part, though the umask takes such rights away.
+    let shared = dir.path().join("shared.pod");
+    let pod = Options::new().file_mode(0o666).open(&shared).unwrap();
+    pod.set("k", 1).unwrap();
+    assert_eq!(ask(&shared, "write"), "1");
+    assert_eq!(pod.get("nobody").unwrap(), Some(json!(1)));
 }
 
 fn open_as_nobody(arguments: &[String]) {
