@@ -8,10 +8,9 @@
 use crate::support::{Child, Role, command, directory, hear, hear_end, say, text};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::BufReader;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use tastypod::{Error, ErrorKind, Key, Options, Pod};
 
 pub const CHILDREN: &[Role] = &[
@@ -313,31 +312,27 @@ fn open_as_nobody(arguments: &[String]) {
     }
 }
 
-/// Starts a role that sees a fresh disk at the directory, on which no other process looks. Nothing where it may not.
+/// Runs a role that has a fresh disk below the directory, which no other process sees. Nothing where it may not.
 fn on_disk_of(kind: &str, directory: &Path, role: &str) {
     let mount = match kind {
-        "tmpfs" => "mount -t tmpfs -o size=3m none \"$0\"",
-        _ => "truncate -s 12M \"$0.image\" && mkfs.ext4 -q -m 0 -O ^has_journal \"$0.image\" && mount -o loop \"$0.image\" \"$0\"",
+        "tmpfs" => "mount -t tmpfs -o size=3m none disk",
+        _ => "truncate -s 12M image && mkfs.ext4 -q -m 0 -O ^has_journal image && mount -o loop image disk",
     };
-    let store = directory.join("a.pod");
-    let role = command(role, &[text(&store)]);
-    let unshare = |script: &str| {
-        let mut command = Command::new("unshare");
-        command.args(["-m", "sh", "-c", script, text(directory)]);
-        command
-    };
-    if !unshare(mount).stderr(Stdio::null()).stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+    fs::create_dir(directory.join("disk")).unwrap();
+    let role = command(role, &[text(&directory.join("disk/a.pod"))]);
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &format!("{{ {mount}; }} || exit 1; exec \"$0\" \"$@\"")]);
+    command.arg(role.get_program()).args(role.get_args()).current_dir(directory);
+    command.envs(role.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = Child::of(command);
+    let said = child.lines();
+    let status = child.wait();
+    // A role that fails panics, which is another number; this is `unshare`'s or the mount's.
+    if status.code() == Some(1) {
         println!("skipped: no {kind} may be mounted here");
         return;
     }
-    let mut command = unshare(&format!("{mount} && exec \"$@\""));
-    command.arg(role.get_program()).args(role.get_args());
-    command.envs(role.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (input, output) = (process.stdin.take(), BufReader::new(process.stdout.take().unwrap()));
-    let mut child = Child { process, input, output };
-    let said = child.lines();
-    assert!(child.wait().success(), "on {kind}: {said:?}");
+    assert!(status.success(), "on {kind}: {said:?}");
 }
 
 /// Fills the disk to the last block, and returns what to remove to have `spare` bytes again.

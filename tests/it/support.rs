@@ -35,7 +35,12 @@ pub fn command(role: &str, arguments: &[&str]) -> Command {
 
 impl Child {
     pub fn start(role: &str, arguments: &[&str]) -> Child {
-        let mut process = command(role, arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the test binary starts");
+        Child::of(command(role, arguments))
+    }
+
+    /// Starts a command that ends in [`command`]'s.
+    pub fn of(mut command: Command) -> Child {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the test binary starts");
         let input = process.stdin.take();
         let output = BufReader::new(process.stdout.take().expect("piped"));
         Child { process, input, output }
