@@ -19,6 +19,7 @@ pub const CHILDREN: &[Role] = &[
     ("create-on-full-disk", create_on_full_disk),
     ("rebuild-on-full-disk", rebuild_on_full_disk),
     ("read-only-disk", read_only_disk),
+    ("write-one", write_one),
     ("little-memory", little_memory),
     ("little-memory-reads", little_memory_reads),
 ];
@@ -448,11 +449,18 @@ fn rebuild_on_full_disk(arguments: &[String]) {
     pod.set("k", 1).unwrap();
 }
 
+#[test]
+fn a_read_only_file_system_can_be_read() {
+    for kind in ["tmpfs", "ext4"] {
+        let dir = directory();
+        on_disk_of(kind, dir.path(), "read-only-disk");
+    }
+}
+
 fn read_only_disk(arguments: &[String]) {
     let path = Path::new(&arguments[0]);
-    let pod = Pod::open(path).unwrap();
-    pod.set("k", 1).unwrap();
-    drop(pod);
+    // By another process: the control page stays mapped until the exit, and with it the disk writable.
+    assert!(Child::start("write-one", &[text(path)]).wait().success());
     let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(path.parent().unwrap()).status().unwrap();
     assert!(remounted.success());
     explained(&Pod::open(path).unwrap_err(), &ErrorKind::ReadOnly, path, &["read-only", "read_only(true)"]);
@@ -463,6 +471,10 @@ fn read_only_disk(arguments: &[String]) {
     assert_eq!(reader.set("k", 2).unwrap_err().kind(), ErrorKind::ReadOnly);
     assert!(reader.verify().unwrap().is_clean());
     reader.close().unwrap();
+}
+
+fn write_one(arguments: &[String]) {
+    Pod::open(&arguments[0]).unwrap().set("k", 1).unwrap();
 }
 
 /// Says how many values were written, and the error that ended it.
