@@ -336,6 +336,14 @@ fn on_disk_of(kind: &str, directory: &Path, role: &str) {
     assert!(status.success(), "on {kind}: {said:?}");
 }
 
+/// Says whether it could write to a store, or make one.
+fn write_one(arguments: &[String]) {
+    match Pod::open(&arguments[0]).and_then(|pod| pod.set("k", 1)) {
+        Ok(()) => say("written"),
+        Err(error) => say(format!("{:?}: {error}", error.kind())),
+    }
+}
+
 /// Fills the disk to the last block, and returns what to remove to have `spare` bytes again.
 fn use_up(directory: &Path, spare: usize) -> impl FnOnce() + use<> {
     let (last, first) = (directory.join("spare"), directory.join("ballast"));
@@ -398,34 +406,51 @@ fn fill_disk(arguments: &[String]) {
     complete(&Pod::open(path).unwrap(), written + 1);
 }
 
+#[test]
+fn a_store_that_cannot_be_made_on_a_full_disk_can_be_made_later() {
+    for kind in ["tmpfs", "ext4"] {
+        let dir = directory();
+        on_disk_of(kind, dir.path(), "create-on-full-disk");
+    }
+}
+
 fn create_on_full_disk(arguments: &[String]) {
     let path = Path::new(&arguments[0]);
-    // Every amount of space that does not suffice fails somewhere else.
     let parent = path.parent().unwrap();
+    // A process each time: the control page of one that tried stays mapped until its exit, and keeps its blocks.
+    let write = || {
+        let mut child = Child::start("write-one", &[text(path)]);
+        let said = child.lines().join("\n");
+        assert!(child.wait().success(), "{said}");
+        said
+    };
+    // Every amount of space that does not suffice fails somewhere else.
     let mut failed = 0;
-    for spare in (0..600_000).step_by(20_000) {
-        let give_back = use_up(parent, spare);
-        give_back();
-        match Pod::open(path) {
-            Ok(pod) => {
-                pod.set("k", 1).unwrap();
-                assert!(pod.verify().unwrap().is_clean());
-                drop(pod);
-                assert!(failed > 3);
-            }
-            Err(error) => {
-                explained(&error, &ErrorKind::Full, path, &["free some space"]);
-                failed += 1;
+    for spare in (0..600_000).step_by(30_000) {
+        use_up(parent, spare)();
+        let said = write();
+        if said != "written" {
+            assert!(said.starts_with("Full: ") && said.contains(text(path)) && said.contains("free some space"), "{spare}: {said}");
+            failed += 1;
+            assert!(!path.join(".live/tmp/log").exists(), "a draft of the log takes up what space there is");
+            match Options::new().read_only(true).open(path) {
+                Ok(pod) => assert!(pod.is_empty() && pod.verify().unwrap().is_clean()),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Io, "there is a store or none: {error}"),
             }
         }
         // The very same path works as soon as there is space.
         fs::remove_file(parent.join("ballast")).unwrap();
-        let pod = Pod::open(path).unwrap();
-        pod.set("k", 2).unwrap();
-        assert!(pod.verify().unwrap().is_clean());
-        drop(pod);
+        assert_eq!(write(), "written");
         fs::remove_dir_all(path).unwrap();
     }
+    assert!((3..20).contains(&failed), "{failed} amounts of space did not suffice");
+    // And whoever was told so need not start again.
+    use_up(parent, 100_000)();
+    explained(&Pod::open(path).unwrap_err(), &ErrorKind::Full, path, &["free some space"]);
+    fs::remove_file(parent.join("ballast")).unwrap();
+    let pod = Pod::open(path).unwrap();
+    pod.set("k", 1).unwrap();
+    assert!(pod.verify().unwrap().is_clean());
 }
 
 fn rebuild_on_full_disk(arguments: &[String]) {
@@ -460,7 +485,9 @@ fn a_read_only_file_system_can_be_read() {
 fn read_only_disk(arguments: &[String]) {
     let path = Path::new(&arguments[0]);
     // By another process: the control page stays mapped until the exit, and with it the disk writable.
-    assert!(Child::start("write-one", &[text(path)]).wait().success());
+    let mut writer = Child::start("write-one", &[text(path)]);
+    assert_eq!(writer.lines(), ["written"]);
+    assert!(writer.wait().success());
     let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(path.parent().unwrap()).status().unwrap();
     assert!(remounted.success());
     explained(&Pod::open(path).unwrap_err(), &ErrorKind::ReadOnly, path, &["read-only", "read_only(true)"]);
@@ -471,10 +498,6 @@ fn read_only_disk(arguments: &[String]) {
     assert_eq!(reader.set("k", 2).unwrap_err().kind(), ErrorKind::ReadOnly);
     assert!(reader.verify().unwrap().is_clean());
     reader.close().unwrap();
-}
-
-fn write_one(arguments: &[String]) {
-    Pod::open(&arguments[0]).unwrap().set("k", 1).unwrap();
 }
 
 /// Says how many values were written, and the error that ended it.
