@@ -77,7 +77,7 @@ pub enum ErrorKind {
     },
     /// A call on a store from inside a closure that runs under the lock of the same store.
     Reentrant,
-    /// The disk, the quota or a size limit is exhausted. Nothing was changed.
+    /// The disk, the quota, the address space or a size limit is exhausted. Nothing was changed.
     Full,
     /// The store was opened read-only, or its files may not be written.
     ReadOnly,
@@ -167,7 +167,7 @@ impl Error {
         Error(Box::new(Inner { kind, message: format!("{}: {source}", message.into()), source: Some(source) }))
     }
 
-    /// A failed system call on `path`. Exhausted space, missing rights and read-only file systems get their own kinds.
+    /// A failed system call on `path`. Exhausted space and memory and read-only file systems get their own kinds.
     #[cold]
     pub(crate) fn io(doing: &str, path: &std::path::Path, source: std::io::Error) -> Error {
         let at = path.display();
@@ -176,6 +176,13 @@ impl Error {
                 return Error::caused(
                     ErrorKind::Full,
                     format!("{doing} {at}: no space left; free some space and repeat the call, nothing was changed"),
+                    source,
+                );
+            }
+            Some(libc::ENOMEM) => {
+                return Error::caused(
+                    ErrorKind::Full,
+                    format!("{doing} {at}: no memory left; free some, or raise the limit of this process's address space (ulimit -v)"),
                     source,
                 );
             }

@@ -5,7 +5,8 @@
 //! access by a count of ready bytes.
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
-use std::fs::File;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use std::fs::{self, File};
 use std::io;
 
 #[derive(Debug)]
@@ -17,7 +18,9 @@ pub(crate) struct FileMap {
 impl FileMap {
     /// Maps `capacity` bytes of `file`, or less where the address space is limited (`ulimit -v`), but at least `needed`.
     pub(crate) fn new(file: &File, capacity: u64, needed: u64, writable: bool) -> io::Result<FileMap> {
-        let mut length = capacity;
+        // The program, its threads and other stores need some too: a quarter of what is left, or twice what is there.
+        let share = address_space_left().map_or(capacity, |left| (left / 4 / 4096 * 4096).max(needed.saturating_mul(2)));
+        let mut length = capacity.min(share);
         loop {
             let mut options = MmapOptions::new();
             options.len(length as usize);
@@ -28,7 +31,7 @@ impl FileMap {
                     let _ = map.advise(Advice::HugePage);
                     return Ok(FileMap { map, writable });
                 }
-                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && length / 4 >= needed => length /= 4,
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && length > needed => length = (length / 4).max(needed),
                 Err(error) => return Err(error),
             }
         }
@@ -58,4 +61,16 @@ impl FileMap {
             let _ = self.map.advise_range(Advice::PopulateWrite, offset, length);
         }
     }
+}
+
+/// Bytes of address space that this process may still take, where they are limited.
+fn address_space_left() -> Option<u64> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_AS).ok()?;
+    if limit == RLIM_INFINITY {
+        return None;
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let used = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    // Without /proc: it cannot be all of it.
+    Some(used.map_or(limit / 2, |kilobytes| limit.saturating_sub(kilobytes * 1024)))
 }
