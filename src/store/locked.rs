@@ -51,6 +51,7 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         if acquired == Acquired::OwnerDied || locked.shared.is_unfinished() {
             locked.shared.repair_before_use(acquired)?;
         }
+        locked.shared.require_reach()?;
         if locked.shared.control.stamps.state.load(Ordering::Relaxed) != READY {
             return Err(locked.shared.is_damaged());
         }

@@ -9,7 +9,7 @@
 //! Publishing again is harmless: a slot that names the record already is set to the same. A repair that is killed leaves
 //! the same states, so the next owner starts over.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::log::record::FRAME_BYTES;
 use crate::log::scan;
 use crate::segment::heap::Position;
@@ -25,30 +25,14 @@ impl Shared {
         at != Position::NONE && self.sealed_record(at).map_or(true, |last| last.version() != self.control.commit.newest())
     }
 
-    /// Fails where another process made the files longer than this one can map.
-    pub(crate) fn require_reach(&self) -> Result<()> {
-        let (ready, words) =
-            (&self.control.ready, [&self.index, &self.order].map(|words| crate::segment::words::MappedWords::map(words).capacity()));
-        if ready.log.get() <= self.heap.map().capacity() && ready.index.get() <= words[0] && ready.order.get() <= words[1] {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Full,
-            format!(
-                "{}: the store is larger than this process can map; raise the limit of its address space (ulimit -v)",
-                self.directory.display()
-            ),
-        ))
-    }
-
     /// Puts the store in order. The caller holds the mutex or is alone.
     pub(crate) fn repair(&self) -> Result<()> {
+        self.require_reach()?;
         self.growth().settle();
         let at = Position(self.control.log.sealed.get());
         if at == Position::NONE {
             return self.forget_unsealed(&self.tail()?);
         }
-        self.require_reach()?;
         let sealed = self.sealed_record(at)?.version();
         let mut counters = self.counters()?;
         if sealed == counters.sequence {

@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::grow::{Fact, Growth, Records};
 use crate::index::order;
 use crate::index::table::{Descriptor, Table};
+use crate::limits::SEGMENT_BYTES;
 use crate::log::header::LogHeader;
 use crate::log::record::Record;
 use crate::segment::control::Control;
@@ -81,9 +82,10 @@ impl Shared {
             .ok_or_else(|| self.damaged(position, "no record where the index says"))
     }
 
+    /// What stands at a position contradicts what names it, or is not there for this process.
     #[cold]
     pub(crate) fn damaged(&self, position: Position, what: &str) -> Error {
-        self.integrity(position.bytes(), what)
+        if self.is_in_reach(position) { self.integrity(position.bytes(), what) } else { self.out_of_reach() }
     }
 
     #[cold]
@@ -123,15 +125,47 @@ impl Shared {
         }
     }
 
-    /// A file that is made anew from the log, and cannot be used as it is: damaged, or larger than what could be mapped.
+    /// A file that is made anew from the log, and cannot be used as it is.
     #[cold]
     pub(crate) fn unusable(&self, file: &str, what: &str) -> Error {
+        if let Err(error) = self.require_reach() {
+            return error;
+        }
         let path = self.live().join(file);
-        let message = format!(
-            "{}: {what}, as far as this process could map it; raise the limit of its address space (ulimit -v), or close the store in all processes and open it again to rebuild it",
-            path.display()
-        );
+        let message = format!("{}: {what}; close the store in all processes and open it again to rebuild it", path.display());
         Error::new(ErrorKind::Integrity { path, line: 0, what: what.to_owned() }, message)
+    }
+
+    /// Whether the segment of a position lies in what this process has mapped. Another process may have mapped more, and made
+    /// the files longer than that.
+    fn is_in_reach(&self, position: Position) -> bool {
+        let ready = &self.control.ready;
+        let (segments, log) = (ready.segments.load(Ordering::Relaxed), ready.log.load(Ordering::Relaxed));
+        if log <= self.heap.map().capacity() && segments <= self.slots.map().capacity() {
+            return true;
+        }
+        let span = self.slots.get(position.segment(), segments).map(|slot| slot.span.load(Ordering::Relaxed).max(1));
+        span.is_some_and(|span| (position.segment().0.saturating_add(span)).saturating_mul(SEGMENT_BYTES) <= self.heap.map().capacity())
+    }
+
+    /// Fails where the files are longer than what this process has mapped. Who writes may meet any part of them.
+    #[inline]
+    pub(crate) fn require_reach(&self) -> Result<()> {
+        let ready = &self.control.ready;
+        let mapped = [
+            (&ready.log, self.heap.map()),
+            (&ready.index, self.index.map()),
+            (&ready.order, self.order.map()),
+            (&ready.segments, self.slots.map()),
+        ];
+        let is_mapped = mapped.iter().all(|(ready, map)| ready.load(Ordering::Relaxed) <= map.capacity());
+        if is_mapped { Ok(()) } else { Err(self.out_of_reach()) }
+    }
+
+    #[cold]
+    fn out_of_reach(&self) -> Error {
+        let message = "the store is larger than this process can map; raise the limit of its address space (ulimit -v) and open it again";
+        Error::new(ErrorKind::Full, format!("{}: {message}", self.directory.display()))
     }
 
     /// The tables, for the holder of the mutex.

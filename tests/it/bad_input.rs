@@ -576,6 +576,29 @@ fn little_memory(arguments: &[String]) {
     say(40);
 }
 
+#[test]
+fn a_store_that_outgrows_the_address_space_of_a_process_says_so_there() {
+    let dir = directory();
+    let path = dir.path().join("a.pod");
+    let pod = Pod::open(&path).unwrap();
+    pod.set("early", 1).unwrap();
+    let mut child = limited(200_000, "little-memory-reads", &path);
+    assert_eq!(child.line().as_deref(), Some("1"));
+    // Both the log and the index grow.
+    for n in 0..90 {
+        pod.set(n, "x".repeat(1_000_000)).unwrap();
+    }
+    pod.set("late", 1).unwrap();
+    child.tell("go on");
+    let said = child.lines();
+    assert!(child.wait().success(), "{said:?}");
+    assert_eq!(said[0], "1", "what is in reach can be read");
+    assert!(said[1].contains("ulimit -v") && said[1].contains(text(&path)), "{said:?}");
+    assert!(said[2].contains("ulimit -v") && said[2].contains(text(&path)), "{said:?}");
+    pod.set("after", 1).unwrap();
+    assert!(pod.verify().unwrap().is_clean());
+}
+
 fn little_memory_reads(arguments: &[String]) {
     let pod = Pod::open(&arguments[0]).unwrap();
     say(pod.get("early").unwrap().unwrap());
