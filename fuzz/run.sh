@@ -9,11 +9,14 @@ shift || true
 export ASAN_OPTIONS=detect_leaks=0
 command -v cargo-fuzz >/dev/null || cargo install --locked -q cargo-fuzz
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(record live_files operations value json)
+[ ${#targets[@]} -gt 0 ] || targets=(record live_files operations value json shard manifest)
 for target in "${targets[@]}"; do
   mkdir -p "fuzz/corpus/$target"
   regressions=()
   [ -d "fuzz/regressions/$target" ] && regressions=("fuzz/regressions/$target")
-  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer address "$target" "fuzz/corpus/$target" "${regressions[@]}" -- \
-    -max_total_time="$seconds" -timeout=20 -rss_limit_mb=4096 -detect_leaks=0 -print_final_stats=1
+  # In turns of half a minute: control pages stay mapped until the process ends, and fill the memory.
+  for ((left = seconds; left > 0; left -= 30)); do
+    RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer address "$target" "fuzz/corpus/$target" "${regressions[@]}" -- \
+      -max_total_time="$((left < 30 ? left : 30))" -timeout=20 -rss_limit_mb=4096 -detect_leaks=0 -print_final_stats=1
+  done
 done

@@ -111,7 +111,7 @@ pub enum ErrorKind {
 /// let owner = Owner { pid: 42, started: None, program: "worker".to_owned() };
 /// assert_eq!(owner.to_string(), "process 42 (worker)");
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     /// Its process id.
     pub pid: u32,
@@ -167,26 +167,39 @@ impl Error {
         Error(Box::new(Inner { kind, message: format!("{}: {source}", message.into()), source: Some(source) }))
     }
 
+    /// The same error under the name that a directory has for people.
+    pub(crate) fn renamed(mut self, from: &std::path::Path, to: &std::path::Path) -> Error {
+        let inner = &mut *self.0;
+        inner.message = inner.message.replace(&*from.to_string_lossy(), &to.to_string_lossy());
+        if let ErrorKind::Integrity { path, .. } | ErrorKind::ChangedOnDisk { path } = &mut inner.kind
+            && let Ok(rest) = path.strip_prefix(from)
+        {
+            *path = to.join(rest);
+        }
+        self
+    }
+
     /// A failed system call on `path`. Exhausted space and memory and read-only file systems get their own kinds.
     #[cold]
     pub(crate) fn io(doing: &str, path: &std::path::Path, source: std::io::Error) -> Error {
         let at = path.display();
-        let kind = match source.raw_os_error() {
-            Some(libc::ENOSPC | libc::EDQUOT) => {
+        use std::io::ErrorKind as Reason;
+        let kind = match source.kind() {
+            Reason::StorageFull | Reason::QuotaExceeded => {
                 return Error::caused(
                     ErrorKind::Full,
                     format!("{doing} {at}: no space left; free some space and repeat the call, nothing was changed"),
                     source,
                 );
             }
-            Some(libc::ENOMEM) => {
+            Reason::OutOfMemory => {
                 return Error::caused(
                     ErrorKind::Full,
                     format!("{doing} {at}: no memory left; free some, or raise the limit of this process's address space (ulimit -v)"),
                     source,
                 );
             }
-            Some(libc::EROFS) => {
+            Reason::ReadOnlyFilesystem => {
                 return Error::caused(
                     ErrorKind::ReadOnly,
                     format!("{doing} {at}: the file system is read-only; open with read_only(true) to read"),

@@ -1,13 +1,16 @@
 //! What the fuzz targets need of the inside, as functions of bytes. No part of the public interface.
 
+use crate::checkpoint::line;
+use crate::checkpoint::manifest::{Hex, Manifest, Saved};
 use crate::key::Key;
 use crate::log::header::{LOG_HEADER_BYTES, LogHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::record::{self, FRAME_BYTES, Kind};
 use crate::log::scan::{self, Scan};
 use crate::segment::control::{self, CONTROL_BYTES};
 use crate::segment::heap::{Heap, Position, Segment};
+use crate::store::lasting;
 use crate::store::open::{CONTROL, INDEX, LOG, ORDER, SEGMENTS};
-use crate::store::{create, membership};
+use crate::store::settings::{KeyDialect, Settings};
 use crate::sys::map::FileMap;
 use crate::sys::{clock, file};
 use crate::value::{self, Archive, Edit, Encoded};
@@ -19,7 +22,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Walks bytes as a log and decodes whatever its transactions hold. Returns how many there are and how many records.
 pub fn scan_log(bytes: &[u8]) -> std::io::Result<(u64, u64)> {
     let salt = LogHeader::decode(bytes).map_or(0, |header| header.salt);
-    let file = create::memory_file("log")?;
+    let file = file::in_memory("log")?;
     file::write_at(&file, bytes, 0)?;
     let heap = Heap::new(FileMap::new(&file, (bytes.len() as u64).max(1), 1, false)?);
     let ready = bytes.len() as u64 / 8 * 8;
@@ -47,7 +50,7 @@ pub fn mend_log(bytes: &mut [u8]) {
     if bytes.len() < Segment(0).first().bytes() as usize {
         return;
     }
-    let header = LogHeader { store: [1, 2], seed: 3, salt: 4, created_nanoseconds: 5 };
+    let header = LogHeader { store: [1, 2], seed: 3, salt: 4, created_nanoseconds: 5, loaded: [0, 0] };
     bytes[..LOG_HEADER_BYTES as usize].copy_from_slice(&header.encode());
     let (mut segment, mut head) = (Segment(0), SegmentHeader::first(header.salt));
     let head_at = segment.head().bytes() as usize;
@@ -68,7 +71,15 @@ pub fn mend_log(bytes: &mut [u8]) {
             if target.0 <= segment.0 {
                 return;
             }
-            head = SegmentHeader { span: u64::from(place[8] % 4) + 1, order: head.order + 1, counters, fingerprint, records, start };
+            head = SegmentHeader {
+                span: u64::from(place[8] % 4) + 1,
+                order: head.order + 1,
+                counters,
+                fingerprint,
+                records,
+                start,
+                durable: 0,
+            };
             place.copy_from_slice(&head.encode(header.salt));
             bytes[at..at + FRAME_BYTES].copy_from_slice(&record::jump(size, target.start()));
             segment = target;
@@ -78,6 +89,7 @@ pub fn mend_log(bytes: &mut [u8]) {
         let Some(found) = record::Record::of(&bytes[at..end]) else { return };
         let version = counters.sequence + 1;
         let (hash, ordinal, previous, is_last, is_new) = (found.hash(), found.ordinal(), found.previous(), found.is_last(), found.is_new());
+        let is_renumbered = found.is_renumbered();
         let replaced = match kind {
             Kind::Set => versions.insert(found.key().to_vec(), (hash, version)),
             Kind::Remove => versions.remove(found.key()),
@@ -89,12 +101,26 @@ pub fn mend_log(bytes: &mut [u8]) {
         if kind == Kind::Set {
             fingerprint = fingerprint.wrapping_add(record::fingerprint(hash, version));
         }
+        // Large ones are left to be wrong.
+        let ordinal = if is_new && ordinal < 32 { counters.next_ordinal } else { ordinal };
         let record = &mut bytes[at..end];
         let sum = xxh3_64(&record[record::HEADER_BYTES..]) as u32;
         record[16..20].copy_from_slice(&sum.to_le_bytes());
         record::complete(
             record,
-            record::Given { version, previous, ordinal, is_last, is_new, is_moved: false, fingerprint },
+            record::Given {
+                version,
+                previous,
+                ordinal,
+                is_last,
+                is_new,
+                is_moved: false,
+                is_placed: false,
+                is_renumbered,
+                fingerprint,
+                tally: record::Tally::default(),
+                lag: 0,
+            },
             counters.chain,
         );
         record::Record::of(record).expect("it was one").count(&mut counters);
@@ -125,8 +151,12 @@ pub fn append_record(log: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>, given:
         ordinal: given[2],
         is_last: given[0] & 1 != 0,
         is_new: given[0] & 2 != 0,
+        is_placed: false,
         is_moved: given[0] & 4 != 0,
+        is_renumbered: given[0] & 8 != 0,
         fingerprint: 0,
+        tally: record::Tally::default(),
+        lag: 0,
     };
     record::complete(&mut log[start..], given, 0);
 }
@@ -138,7 +168,7 @@ pub fn note_closed_in_order(live: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     let control = control::map(&control_file, true)?;
-    let words: Vec<u8> = membership::lasting_words(control).into_iter().flat_map(|word| word.get().to_le_bytes()).collect();
+    let words: Vec<u8> = lasting::lasting_words(control).into_iter().flat_map(|word| word.get().to_le_bytes()).collect();
     let mut files = Vec::new();
     for name in [LOG, INDEX, ORDER, SEGMENTS] {
         let stamp = file::stamp_at(&live.join(name))?;
@@ -224,4 +254,24 @@ pub fn edit_value(bytes: &[u8], pointer: &str, edit: u8, index: i64, new: &str) 
             outcome.map(|_| None)
         }
     }
+}
+
+/// The line of a shard for a key and the JSON text of its value.
+pub fn write_line(key: &Key, json: &str, dialect: KeyDialect) -> crate::Result<String> {
+    let value = Encoded::from_json(json)?;
+    let mut line = String::new();
+    let key = crate::key::encode_key(key)?;
+    line::write(&key, value.archive(), dialect, &mut line).map_err(crate::Error::other)?;
+    Ok(line)
+}
+
+/// A manifest as it is written.
+pub fn some_manifest() -> Vec<u8> {
+    let shards = vec![Saved(2, 20, 20, Hex(3), "0001000200030004".to_owned()), Saved::default()];
+    Manifest::new(Settings::default(), Some([1, 2]), 3, shards, 4).encode().into_bytes()
+}
+
+/// Reads a manifest and writes it again; nothing if it is refused.
+pub fn recode_manifest(bytes: &[u8]) -> Option<String> {
+    Manifest::decode(bytes, Path::new("pod.json")).ok().map(|manifest| manifest.encode())
 }

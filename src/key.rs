@@ -173,7 +173,7 @@ impl fmt::Display for Key {
 #[doc(hidden)]
 #[derive(Clone, Debug, Default)]
 pub struct KeyBuf {
-    bytes: SmallVec<[u8; 128]>,
+    bytes: SmallVec<[u8; 64]>,
 }
 
 impl std::ops::Deref for KeyBuf {
@@ -186,6 +186,16 @@ impl std::ops::Deref for KeyBuf {
 }
 
 impl KeyBuf {
+    /// A key that was encoded before.
+    pub(crate) fn of_encoded(key: &[u8]) -> KeyBuf {
+        KeyBuf { bytes: SmallVec::from_slice(key) }
+    }
+
+    /// Makes it empty, for the next key.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
     #[inline]
     fn put_string(&mut self, text: &str) -> Result<()> {
         if text.len() >= KEY_BYTES_MAX {
@@ -233,8 +243,14 @@ pub(crate) fn text_of(bytes: &[u8]) -> Option<&str> {
 #[inline]
 pub(crate) fn encode_key(key: &(impl AsKey + ?Sized)) -> Result<KeyBuf> {
     let mut buffer = KeyBuf::default();
-    key.put(&mut buffer, KEY_DEPTH_MAX)?;
+    encode_into(key, &mut buffer)?;
     Ok(buffer)
+}
+
+/// The same into an empty buffer.
+#[inline]
+pub(crate) fn encode_into(key: &(impl AsKey + ?Sized), buffer: &mut KeyBuf) -> Result<()> {
+    key.put(buffer, KEY_DEPTH_MAX)
 }
 
 /// What serves as a key in the calls of a store, without being copied first: [`Key`], text, integers that fit an `i64`, and

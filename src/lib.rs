@@ -17,13 +17,81 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Pod`] is the map. [`Options`] say how to open it. [`ErrorKind`] lists what can go wrong.
+//! [`Pod`] is the map. [`Tracker`] is one of tasks, for programs and pools of workers that go on where they were left off. [`Options`] say how to open it. [`ErrorKind`] lists what can go wrong.
+//!
+//! # Processes, threads, forks
+//!
+//! A store is a directory. Whoever opens its path first makes it ready, all others join; there is nothing to start and nothing to stop.
+//! Handles are cheap to clone, may be used by all threads, and work unchanged in a child made by `fork`; what belongs to one process alone
+//! (a [`Guard`], a [`Snapshot`], a [`Claim`]) is inert in its children. A process that is killed leaves nothing to be cleaned up: the next one
+//! that takes the lock finishes or forgets what it had begun.
+//!
+//! # Several things at once
+//!
+//! Every call is atomic. For more than one there is [`Pod::transaction`], which commits all or nothing, and [`Pod::snapshot`], whose reads are all of
+//! one instant and make nobody wait.
+//!
+//! ```
+//! # let dir = tempfile::tempdir()?;
+//! # let pod = tastypod::Pod::open(dir.path().join("accounts.pod"))?;
+//! pod.extend([("a", 10), ("b", 0)])?;
+//! pod.transaction(|txn| {
+//!     txn.at("a").add(-3)?;
+//!     txn.at("b").add(3)?;
+//!     Ok(())
+//! })?;
+//! let snapshot = pod.snapshot()?;
+//! pod.set("a", 0)?;
+//! assert_eq!(snapshot.get_as::<i64>("a")?, Some(7));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Pools of workers
+//!
+//! A worker claims tasks, one at a time or several; each is his alone until he ends it, dies, or overstays its lease.
+//!
+//! ```
+//! # let dir = tempfile::tempdir()?;
+//! # let tracker = tastypod::Tracker::open(dir.path().join("squares.tracker"))?;
+//! tracker.add_many_if_absent(1..=3)?;
+//! for claim in tracker.work() {                       // the same loop in any number of processes
+//!     let claim = claim?;
+//!     let n = claim.key().as_i64().unwrap_or(0);
+//!     claim.done_with(serde_json::json!({"square": n * n}))?;
+//! }
+//! assert_eq!(tracker.num_done(), 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is kept where
+//!
+//! A write is in a log that all processes map, and survives the death of any of them. [`Pod::sync`] brings the JSON files of the directory up
+//! to date; so do writers now and then, after so many changes ([`Options::sync_at`]), and the last process that leaves. Those files alone are the store: copy them, read
+//! them, edit them while nobody has it open. What `sync` saved survives a power cut; with [`Durability::Disk`] every write does.
+//!
+//! | wanted | call |
+//! |---|---|
+//! | a value without copying it | [`Pod::view`] |
+//! | one field of it changed | [`Pod::at`] |
+//! | read, changed and written back by a closure | [`Pod::update`], [`Pod::compare_exchange`] |
+//! | a loop that also sees what is added meanwhile | [`Pod::iter_live`] |
+//! | to sleep until something changes | [`Pod::wait`] |
+//! | to know who has it open, and how full it is | [`Pod::stats`] |
+//! | to be sure that it is in order | [`Pod::verify`] |
+//! | one JSON file, without the store | [`shard::read`] |
 
-#[cfg(not(all(target_os = "linux", target_pointer_width = "64", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+#[cfg(not(all(
+    target_os = "linux",
+    target_pointer_width = "64",
+    target_endian = "little",
+    any(target_arch = "x86_64", target_arch = "aarch64"),
+    any(target_env = "gnu", target_env = "musl"),
+)))]
 compile_error!(
-    "tastypod needs Linux on x86-64 or aarch64: it relies on robust process-shared mutexes, open-file-description locks and futexes"
+    "tastypod needs Linux on x86-64 or aarch64 with glibc or musl: it relies on robust process-shared mutexes, open-file-description locks and futexes"
 );
 
+mod checkpoint;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -36,18 +104,22 @@ mod pod;
 mod segment;
 mod store;
 mod sys;
+mod tracker;
 mod value;
 mod verify;
 
+pub use checkpoint::shard;
 pub use error::{Error, ErrorKind, Owner, Result};
 pub use key::{AsKey, Key};
 pub use pod::{
-    Addend, At, Durability, Entries, Guard, Iter, IterAs, IterLive, KeyInPlace, Keys, Options, Part, Pod, Snapshot, Txn, Values, Version,
-    View,
+    Addend, At, Conversion, Durability, Entries, Guard, HoldGuard, Iter, IterAs, IterLive, KeyInPlace, Keys, Options, Part, Pod, Snapshot,
+    SyncMode, Txn, Values, Version, View,
 };
 /// A JSON value; objects keep the order of their keys. This is `serde_json::Value`.
 pub use serde_json::Value;
-pub use verify::{Report, Stats};
+pub use store::settings::KeyDialect;
+pub use tracker::{Claim, ClaimInfo, Failure, Next, Progress, Retry, TaskItems, TaskKeys, TaskValues, Todo, Tracker, TrackerTxn, Work};
+pub use verify::{PinHolder, Report, Stats};
 
 /// tastypy's name of [`Pod`].
 pub type PersistentOrderedDict = Pod;
@@ -56,12 +128,32 @@ pub type SharedPersistentOrderedDict = Pod;
 /// tastypy's name of [`Pod`].
 pub type SharedPod = Pod;
 
+/// tastypy's name of [`Tracker`].
+pub type ProgressTracker = Tracker;
+/// tastypy's name of [`Tracker`].
+pub type SharedProgressTracker = Tracker;
+/// tastypy's name of [`Tracker`].
+pub type SharedTracker = Tracker;
+
+/// Changed keys at which a store is saved by itself, where nobody says otherwise.
+pub const DEFAULT_SYNC_AT: usize = 1000;
+
 /// Entries in a shard file, where nobody says otherwise.
 pub const DEFAULT_FILE_SIZE: u64 = store::settings::DEFAULT_FILE_SIZE;
+
+/// For readers of tastypy's manual; its programs are run with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-tastypy.md")]
+struct FromTastypy;
+
+/// The README's programs are compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// Crash points, for this crate's own tests.
 #[cfg(feature = "crash-points")]
 #[doc(hidden)]
 pub mod crash {
-    pub use crate::sys::crash::{Action, arm, passed};
+    pub use crate::sys::crash::{Action, arm, look_away, observe, passed, subject};
 }

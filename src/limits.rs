@@ -28,6 +28,9 @@ pub(crate) const INDEX_BYTES_MAX: u64 = 1 << 36;
 /// Bytes of the order file that a process maps where it may: 2^33 ordinals.
 pub(crate) const ORDER_BYTES_MAX: u64 = 1 << 36;
 
+/// Bytes of each of the files of a tracker that a process maps where it may.
+pub(crate) const TASKS_BYTES_MAX: u64 = 1 << 36;
+
 /// Bytes of the segments file: 32 for each segment of the largest log.
 pub(crate) const SEGMENTS_BYTES_MAX: u64 = LOG_BYTES_MAX / SEGMENT_BYTES * 32;
 
@@ -35,3 +38,9 @@ pub(crate) const SEGMENTS_BYTES_MAX: u64 = LOG_BYTES_MAX / SEGMENT_BYTES * 32;
 pub(crate) const PROCESSES_MAX: usize = 4096;
 
 const _: () = assert!(LOG_BYTES_MAX <= 1 << 43);
+
+/// Bytes of one line of a shard: every byte of the largest value and key could be an escape of six, in a key of tastypy's dialect of seven.
+pub(crate) const LINE_BYTES_MAX: usize = 6 * VALUE_BYTES_MAX + 8 * KEY_BYTES_MAX;
+
+/// Places without a key that a new key may leave before it, where a store is loaded from shards with removed entries.
+pub(crate) const GAP_MAX: u64 = 1 << 16;

@@ -1,18 +1,21 @@
 //! A check of a whole store, and its sizes. Read-only; may look at everything.
 
-use crate::error::Result;
+mod tasks;
+
+use crate::error::{Owner, Result};
 use crate::index::order;
+use crate::index::table::VOID;
 use crate::limits::{PROCESSES_MAX, SEGMENT_BYTES};
 use crate::log::record::{self, Kind, Record};
 use crate::log::scan::{Ended, Scan};
 use crate::segment::counters::Counters;
 use crate::segment::heap::{Position, Segment};
-use crate::segment::slots::INSIDE;
+use crate::segment::slots::State;
 use crate::store::locked::Locked;
 use crate::store::shared::{Mode, Shared};
 use crate::store::snapshot::Instant;
 use crate::sys::atomic::Ordering;
-use crate::sys::process;
+use crate::sys::{file, process};
 use crate::value;
 use hashbrown::HashMap;
 use std::fmt;
@@ -101,12 +104,16 @@ pub struct Stats {
     pub keys: u64,
     /// Transactions committed since the store was made.
     pub transactions: u64,
-    /// Ordinals given out; those beyond `keys` are holes that removals left.
+    /// Ordinals given out since the store was made.
     pub ordinals: u64,
+    /// Places in order, from the first to the last; those beyond `keys` are holes that [`Pod::compact`](crate::Pod::compact) closes.
+    pub places: u64,
     /// Bytes of log in use: its segments.
     pub log_bytes: u64,
     /// Bytes of the records in them that are the newest of their keys; what a kill left uncounted is counted too much.
     pub live_bytes: u64,
+    /// The other bytes of the log: records that were replaced, and room that is not used yet.
+    pub dead_bytes: u64,
     /// Segments of the log, of 4 MiB each, and how many are free.
     pub segments: u64,
     /// See `segments`.
@@ -125,26 +132,83 @@ pub struct Stats {
     pub slots_used: u64,
     /// Living processes that have it open for writing.
     pub processes: u64,
+    /// Who they are, by process id.
+    pub open_by: Vec<Owner>,
+    /// Who holds the store's lock at this moment, and for how long. Mostly nobody: it is held for microseconds.
+    pub lock: Option<(Owner, Duration)>,
     /// Transactions that snapshots of this process keep readable.
     pub pins: u64,
     /// The oldest transaction that a snapshot of any process keeps readable.
     pub oldest_pin: Option<u64>,
+    /// Who keeps transactions readable, the oldest first, as far as the system lets this process see it.
+    pub pin_holders: Vec<PinHolder>,
+    /// Whether cleaning waits for one of those snapshots to go: until then the log grows with every write.
+    pub is_held: bool,
+    /// Bytes of disk blocks of all files of the shared state.
+    pub disk_bytes: u64,
+    /// Every transaction up to this one is on the disk, if anybody asked for [`Durability::Disk`](crate::Durability::Disk).
+    pub durable: Option<u64>,
+    /// Flushes of the log since it was opened after a boot.
+    pub flushes: u64,
+    /// Flushes that failed, or whose outcome nobody knows: their process died.
+    pub flushes_failed: u64,
+    /// Transactions that the last flush brought to the disk, and the most that one did.
+    pub flush_batch: u64,
+    /// See `flush_batch`.
+    pub flush_batch_max: u64,
+    /// Where a flush failed: transactions from this one on are committed, and a power cut may undo them.
+    pub poisoned_from: Option<u64>,
+}
+
+/// A process that keeps a transaction readable by a snapshot, a view or an iteration: log from then on is not used again.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// let snapshot = pod.snapshot()?;
+/// for holder in pod.stats()?.pin_holders {
+///     println!("{} keeps transaction {}", holder.owner, holder.transaction);
+/// }
+/// # drop(snapshot);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PinHolder {
+    /// The process.
+    pub owner: Owner,
+    /// The oldest transaction that it keeps readable.
+    pub transaction: u64,
 }
 
 pub(crate) fn stats(shared: &Shared) -> Result<Stats> {
     shared.enter()?;
     let counters = shared.counters()?;
     let (_, table) = shared.table()?;
-    let ready = &shared.control.ready;
+    let (ready, flush) = (&shared.control.ready, &shared.control.flush);
+    let horizon = flush.horizon.load(Ordering::Acquire);
     let slots = (0..shared.control.log.segments.load(Ordering::Relaxed)).filter_map(|segment| shared.slot(Segment(segment)).ok());
-    let slots: Vec<(u64, u64)> = slots.map(|slot| (slot.order.load(Ordering::Relaxed), slot.live.load(Ordering::Relaxed))).collect();
-    let segments = slots.iter().filter(|(order, _)| *order != 0).count() as u64;
+    let slots: Vec<(State, u64)> = slots.map(|slot| (slot.state(), slot.live.load(Ordering::Relaxed))).collect();
+    let oldest_pin = shared.membership.oldest_pin(&shared.live())?;
+    // To look through all processes takes a while: only where it matters.
+    let holders = if oldest_pin.is_some() { shared.membership.pin_holders() } else { Vec::new() };
+    let files = &shared.files;
+    let disk_bytes =
+        [&files.log, &files.index, &files.order, &files.segments].into_iter().map(|file| file::disk_bytes(file).unwrap_or(0)).sum();
+    let segments = slots.iter().filter(|(state, _)| matches!(state, State::InLog(_) | State::Inside)).count() as u64;
+    let is_alive = |slot: &u64| shared.membership.identity_in(shared.control, *slot).is_some_and(|identity| !process::is_dead(identity));
+    let mut open_by: Vec<Owner> =
+        (0..PROCESSES_MAX as u64).filter(is_alive).map(|slot| shared.membership.owner_in(shared.control, slot)).collect();
+    open_by.sort_by_key(|owner| owner.pid);
+    let live_bytes = slots.iter().filter(|(state, _)| matches!(state, State::InLog(_))).map(|(_, live)| live).sum();
     Ok(Stats {
         keys: counters.length,
         transactions: counters.sequence,
         ordinals: counters.next_ordinal,
+        places: counters.next_ordinal.saturating_sub(shared.first_ordinal(counters.sequence)),
         log_bytes: segments * SEGMENT_BYTES,
-        live_bytes: slots.iter().filter(|(order, _)| !matches!(*order, 0 | INSIDE)).map(|(_, live)| live).sum(),
+        live_bytes,
+        dead_bytes: (segments * SEGMENT_BYTES).saturating_sub(live_bytes),
         segments,
         segments_free: slots.len() as u64 - segments,
         is_cleaning: shared.control.log.victim.load(Ordering::Relaxed) != 0,
@@ -153,12 +217,20 @@ pub(crate) fn stats(shared: &Shared) -> Result<Stats> {
         order_bytes: ready.order.load(Ordering::Relaxed),
         slots: table.place.slots(),
         slots_used: shared.control.table.occupied.get(),
-        processes: (0..PROCESSES_MAX as u64)
-            .filter_map(|slot| shared.membership.identity_in(shared.control, slot))
-            .filter(|identity| !process::is_dead(*identity))
-            .count() as u64,
+        processes: open_by.len() as u64,
+        open_by,
+        lock: shared.lock_holder(),
         pins: shared.membership.own_pins() as u64,
-        oldest_pin: shared.membership.oldest_pin(&shared.live())?,
+        oldest_pin,
+        pin_holders: holders.into_iter().map(|(owner, transaction)| PinHolder { owner, transaction }).collect(),
+        is_held: oldest_pin.is_some_and(|pin| pin < shared.control.log.noted.load(Ordering::Relaxed)),
+        disk_bytes,
+        durable: (flush.asked.load(Ordering::Relaxed) != 0).then_some(horizon),
+        flushes: flush.flushes.load(Ordering::Relaxed),
+        flushes_failed: flush.failed.load(Ordering::Relaxed),
+        flush_batch: flush.batch.load(Ordering::Relaxed),
+        flush_batch_max: flush.batch_max.load(Ordering::Relaxed),
+        poisoned_from: (flush.mended.load(Ordering::Relaxed) < flush.failed.load(Ordering::Relaxed)).then_some(horizon + 1),
     })
 }
 
@@ -190,7 +262,7 @@ pub(crate) fn verify(shared: &Shared, timeout: Duration) -> Result<Report> {
 fn check_snapshot(instant: &Instant<&Shared>, report: &mut Report) -> Result<()> {
     let (shared, counters) = (*instant.shared()?, instant.counters());
     let (mut length, mut sum) = (0, 0u64);
-    for ordinal in 0..counters.next_ordinal {
+    for ordinal in instant.first_ordinal()..counters.next_ordinal {
         if let Some(record) = shared.ordinal_at(counters.sequence, ordinal)? {
             check_record(shared, &record, report);
             length += 1;
@@ -228,8 +300,17 @@ fn compare(shared: &Shared, report: &mut Report) -> Result<()> {
     let said = replayed.last.map_or_else(Counters::default, |last| last.counters);
     report.expect("the commit word", counters.sequence, said.sequence);
     report.expect("the number of keys", counters.length, said.length);
+    for (what, kept, said) in [
+        ("the tasks done", counters.done, said.done),
+        ("the tasks tried", counters.tried, said.tried),
+        ("the tasks aborted and failed", counters.given_up(), said.given_up()),
+    ] {
+        report.expect(what, kept, said);
+    }
     report.expect("the next ordinal", counters.next_ordinal, said.next_ordinal);
     report.expect("the position of the settings", shared.control.log.settings.get(), replayed.settings.0);
+    let first = shared.record(replayed.settings).map_or(0, |settings| settings.ordinal());
+    report.expect("the first place in order", shared.control.order.first.get(), first);
     report.expect("the sealed position", shared.control.log.sealed.get(), replayed.last.map_or(0, |last| last.at.0));
     let present: Vec<_> = replayed.heads.values().filter(|(_, record)| record.is_set()).collect();
     report.expect("the number of keys in the log", present.len() as u64, said.length);
@@ -238,12 +319,15 @@ fn compare(shared: &Shared, report: &mut Report) -> Result<()> {
     compare_index(shared, &replayed, report)?;
     let next_ordinal = said.next_ordinal.min(counters.next_ordinal);
     compare_order(shared, &replayed, next_ordinal, report)?;
+    tasks::compare_tasks(shared, report)?;
     compare_segments(shared, &replayed, next_ordinal, report)
 }
 
 fn replay<'a>(shared: &'a Shared, until: u64, report: &mut Report) -> Replayed<'a> {
     let ready = shared.control.ready.log.load(Ordering::Acquire);
-    let mut scan = Scan::new(&shared.heap, ready, shared.header.salt);
+    // A private reader has put nothing in order.
+    let scan_of = if shared.mode == Mode::Private { Scan::tolerant } else { Scan::new };
+    let mut scan = scan_of(&shared.heap, ready, shared.header.salt);
     let mut replayed = Replayed::default();
     while replayed.last.map_or(0, |last| last.counters.sequence) < until {
         let transaction = match scan.next() {
@@ -275,10 +359,10 @@ fn replay<'a>(shared: &'a Shared, until: u64, report: &mut Report) -> Replayed<'
 fn compare_segments(shared: &Shared, replayed: &Replayed<'_>, next_ordinal: u64, report: &mut Report) -> Result<()> {
     let mut live: HashMap<u64, u64> = HashMap::new();
     let settings = Some(replayed.settings).filter(|settings| *settings != Position::NONE);
-    for position in (0..next_ordinal).filter_map(|ordinal| shared.ordinal_head(ordinal)).chain(settings) {
+    for position in (shared.control.order.low.get()..next_ordinal).filter_map(|ordinal| shared.ordinal_head(ordinal)).chain(settings) {
         let bytes = shared.record(position).map_or(0, |record| record.bytes().len() as u64);
         *live.entry(position.segment().0).or_default() += bytes;
-        if shared.slot(position.segment())?.order.get() == 0 {
+        if !matches!(shared.slot(position.segment())?.state(), State::InLog(_)) {
             report.find(format!("the segment of the record at byte {}, which is in use, counts as free", position.bytes()));
         }
     }
@@ -300,6 +384,9 @@ fn compare_index(shared: &Shared, replayed: &Replayed<'_>, report: &mut Report) 
             continue;
         }
         used += 1;
+        if entry == VOID {
+            continue;
+        }
         match shared.record(entry.position()) {
             Err(_) => report.find(format!("slot {slot} names a place without a record")),
             Ok(record) => {
@@ -330,10 +417,12 @@ fn compare_index(shared: &Shared, replayed: &Replayed<'_>, report: &mut Report) 
 
 fn compare_order(shared: &Shared, replayed: &Replayed<'_>, next_ordinal: u64, report: &mut Report) -> Result<()> {
     let mut present = 0;
-    for ordinal in 0..next_ordinal {
+    for ordinal in shared.control.order.low.get()..next_ordinal {
+        if order::forward(&shared.order, ordinal).is_some_and(|other| other > next_ordinal) {
+            report.find(format!("ordinal {ordinal} leads to one that was never given out"));
+        }
         // Nothing stands where a key was removed whose records are gone.
         let Some(position) = shared.ordinal_head(ordinal) else { continue };
-
         let Ok(record) = shared.record(position) else {
             report.find(format!("ordinal {ordinal} names a place without a record"));
             continue;

@@ -69,7 +69,34 @@ for rule in NO_PIN NO_PIN_RECHECK NO_ANNOUNCE RETIRED_BY_VERSION MOVED_IS_NEW; d
     check "without its rule: $rule" broken reuse.pml -DSNAPSHOT -DKILLS=0 -D$rule
 done
 
+check "a snapshot, a kill" clean compact.pml
+check "a loop, a kill" clean compact.pml -DLOOP
+for rule in RISING NO_FORWARD TABLE_FIRST FILL_LATE WIPE_PINNED; do
+    check "without its rule: $rule" broken compact.pml -D$rule
+done
+for rule in NO_SENTINEL NO_JUMP WIPE_LOOPED; do
+    check "without its rule: $rule" broken compact.pml -DLOOP -D$rule
+done
+
+check "a kill, a failed write, a leader taken over" clean flush.pml
+for rule in NO_DOUBT NO_MEND SHARED_FILE NEWEST_LATE RELEASE_FIRST LATE_OPEN TRUST_NEW_FILE; do
+    check "without its rule: $rule" broken flush.pml -DTRANSACTIONS=3 -D$rule
+done
+
+check "two who give blocks back, one of them dies" clean space.pml
+for rule in TAKE_PUNCHING DEAD_IS_FREE NO_ALLOCATE NO_CLAIM ANY_NUMBER; do
+    check "without its rule: $rule" broken space.pml -D$rule
+done
+
+check "a snapshot, a checkpoint, a kill" clean marks.pml
+for rule in DROP_ANYWHERE DROP_PINNED DROP_UNSAVED ORDER_FIRST; do
+    check "without its rule: $rule" broken marks.pml -D$rule
+done
+
 if [ "${1:-}" = long ]; then
+    check "three transactions" clean flush.pml -DTRANSACTIONS=3
+    check "a snapshot, two changes, a kill" clean compact.pml -DCHANGES=2
+    check "a loop, two changes, a kill" clean compact.pml -DLOOP -DCHANGES=2
     check "three writers, a kill" clean commit.pml -DWRITERS=3 -DROUNDS=1 -DKILLS=1
     check "a snapshot, three changes, a kill" clean growth.pml -DOPERATIONS=3
     check "a point read, three changes, a kill" clean growth.pml -DPOINT -DSNAPSHOTS=0 -DOPERATIONS=3

@@ -6,6 +6,12 @@ use tastypod::fuzzing;
 pub fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let ours = fuzzing::encode_json(text);
+    // `serde_json` reads an object with this key as something else, when it may read raw values; to us it is a key.
+    if let Ok(archive) = &ours
+        && fuzzing::walk_value(archive).expect("what was encoded is valid").0.contains("$serde_json::private::RawValue")
+    {
+        return;
+    }
     match (&ours, serde_json::from_str::<Value>(text)) {
         (Ok(archive), Ok(theirs)) => {
             let (written, value) = fuzzing::walk_value(archive).expect("what was encoded is valid");

@@ -71,6 +71,7 @@ impl Template {
         });
         commit(&|pod| pod.at("long").key("list").push("more"));
         pod.close().expect("a sound store closes");
+        super::keep_only_log(&path);
         let read = |name: &str| std::fs::read(path.join(".live").join(name)).expect("the store's files can be read");
         Template { files: NAMES.map(read), path, contents }
     }
@@ -128,6 +129,7 @@ impl Template {
             fuzzing::note_closed_in_order(&live).expect("the files are ours");
         }
         self.use_store(unnoticed, changed);
+        super::keep_only_log(&self.path);
         for entry in std::fs::read_dir(&live).expect("the directory is ours").flatten() {
             if entry.file_name().to_string_lossy().starts_with("log.cut") {
                 let _ = std::fs::remove_file(entry.path());

@@ -80,6 +80,7 @@ pub enum Operation {
     /// Closes everything and opens again; with bits for control, index and order deleted in between.
     Reopen(u8),
     ReadOnly,
+    Compact,
     Verify,
 }
 
@@ -637,6 +638,7 @@ impl Run {
                 assert_eq!(reader.len(), self.model.entries.len());
                 assert!(reader.set("key", 1).is_err_and(|error| error.kind() == ErrorKind::ReadOnly));
             }
+            Operation::Compact => self.pod().compact().expect("a sound store is compacted"),
             Operation::Verify => {
                 let report = self.pod().verify().expect("a sound store can be verified");
                 assert!(report.is_clean(), "{report}");
@@ -807,7 +809,7 @@ fn operation(bytes: &mut Bytes<'_>) -> Operation {
         26..=27 => Operation::IterLive(bytes.byte() % 8),
         28 => Operation::Iterate,
         29 => Operation::Reopen(bytes.byte() % 8),
-        30 => Operation::ReadOnly,
+        30 => [Operation::ReadOnly, Operation::Compact][usize::from(bytes.byte() % 2)].clone(),
         _ => Operation::Verify,
     }
 }

@@ -10,8 +10,8 @@
 //! the slots lie [`SLACK`] more, so that a probe never wraps. The tag is the hash's low 23 bits: a wrong record is
 //! looked at once in eight million probes.
 //!
-//! A slot goes from empty to an entry for one key, and from then on only ever to newer entries for that key: a reader
-//! may look at any moment. Tables grow in `grow.rs`, into a new place; a reader that misses looks whether the table is
+//! A slot goes from empty to an entry for one key, and from then on only ever to newer entries for that key, or to [`VOID`] when
+//! no reader needs to know any more that the key was removed: a reader may look at any moment. Tables grow in `grow.rs`, into a new place; a reader that misses looks whether the table is
 //! still the current one, and otherwise starts again.
 
 use crate::segment::heap::Position;
@@ -30,6 +30,9 @@ const HUGE_PAGES: u64 = 512;
 const POSITION_BITS: u32 = 40;
 const TAG_BITS: u32 = 23;
 const DEAD: u64 = 1 << 63;
+
+/// An entry that names nothing: its key was removed, and what said so is not needed any more. The slot is used up.
+pub(crate) const VOID: Entry = Entry(DEAD);
 
 /// A slot's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,12 +85,13 @@ impl Descriptor {
         Descriptor { first_page: 0, slots_log2, generation: 1 }
     }
 
-    /// A table of the given size beside this one: at the file's start if that is free, else behind it.
-    pub(crate) fn successor(self, slots_log2: u32) -> Descriptor {
+    /// A table of the given size beside this one: at the file's start if that is free, else behind it. The pages below `taken`
+    /// are in the hands of others.
+    pub(crate) fn successor(self, slots_log2: u32, taken: u64) -> Descriptor {
         let mut next = Descriptor { first_page: 0, slots_log2, generation: self.generation % 0xf_ffff + 1 };
-        if next.pages() > self.first_page {
+        if next.pages() > self.first_page || taken > 0 {
             // Large tables lie in whole huge pages.
-            let behind = self.first_page + self.pages();
+            let behind = (self.first_page + self.pages()).max(taken);
             next.first_page = if next.pages() > HUGE_PAGES { behind.next_multiple_of(HUGE_PAGES) } else { behind };
         }
         next
@@ -123,6 +127,11 @@ impl Descriptor {
     #[inline(always)]
     pub(crate) fn end_byte(self) -> u64 {
         (self.first_word() + self.words()) * 8
+    }
+
+    /// Bytes that are its alone.
+    pub(crate) fn bytes(self) -> u64 {
+        self.pages() * PAGE_WORDS * 8
     }
 
     /// Whether it lies within the first `ready` bytes of the file.
@@ -187,7 +196,7 @@ impl<W: Words> Table<'_, W> {
             if entry.0 == 0 {
                 return Ok(Found::Vacant { slot });
             }
-            if entry.may_be(hash) && is_key(slot, entry)? {
+            if entry.may_be(hash) && entry != VOID && is_key(slot, entry)? {
                 return Ok(Found::At { slot, entry });
             }
             slot += 1;

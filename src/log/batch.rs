@@ -1,6 +1,6 @@
 //! A transaction before it is in the log: its records, built privately, and where they will lie.
 
-use super::record::{self, FRAME_BYTES, Kind, Record};
+use super::record::{self, FRAME_BYTES, Kind, Record, Tally};
 use crate::limits::SEGMENT_BYTES;
 use crate::segment::heap::{Position, Segment};
 use hashbrown::HashTable;
@@ -12,6 +12,18 @@ pub(crate) struct Hint {
     pub(crate) table: u64,
     pub(crate) slot: u64,
     pub(crate) entry: u64,
+}
+
+/// What a record does to the claim on its task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Claiming {
+    /// A claim stays as it is.
+    #[default]
+    Keep,
+    /// A new one, in this place of the table of claims.
+    Take(u64),
+    /// None any more.
+    End,
 }
 
 /// One record of a batch.
@@ -33,10 +45,19 @@ pub(crate) struct Pending {
     pub(crate) has_slot: bool,
     /// Whether the key was absent before.
     pub(crate) is_new: bool,
+    /// A new key that gets the ordinal given.
+    pub(crate) is_placed: bool,
+    /// The key must be absent.
+    pub(crate) must_be_new: bool,
     /// Whether it is a copy of an older record, made to clean that one's segment.
     pub(crate) is_moved: bool,
+    /// Whether it gives its key another ordinal, which is given before; of settings, whether places count from another one.
+    pub(crate) is_renumbered: bool,
     /// The fingerprint of the store after the record.
     pub(crate) fingerprint: u64,
+    /// In a tracker: the claim on the task, and what becomes of the counters.
+    pub(crate) claiming: Claiming,
+    pub(crate) tally: Tally,
     /// It turned out that the record is not to be written.
     pub(crate) is_left_out: bool,
     pub(crate) at: Position,
@@ -47,6 +68,10 @@ pub(crate) struct Pending {
 pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
     pub(crate) records: Vec<Pending>,
+    /// Records of a segment in cleaning that are looked at with this one, if more than usual.
+    pub(crate) looks: usize,
+    /// The record that could not be committed: its key had to be absent and was not, or its value has to be a task and is none.
+    pub(crate) refused: Option<usize>,
 }
 
 impl Batch {
@@ -57,6 +82,7 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.records.clear();
+        self.looks = 0;
     }
 
     /// Appends a record; on an error of `write_value` the batch is as before.
@@ -84,11 +110,30 @@ impl Batch {
             has_slot: false,
             is_new: false,
             is_moved: false,
+            is_renumbered: false,
+            is_placed: false,
+            must_be_new: false,
             fingerprint: 0,
+            claiming: Claiming::Keep,
+            tally: Tally::default(),
             is_left_out: false,
             at: Position::NONE,
         });
         Ok(())
+    }
+
+    /// Says what becomes of a claim on the task that was appended last.
+    pub(crate) fn claims(&mut self, claiming: Claiming) {
+        if let Some(last) = self.records.last_mut() {
+            last.claiming = claiming;
+        }
+    }
+
+    /// Takes the last record out again.
+    pub(crate) fn drop_last(&mut self) {
+        if let Some(last) = self.records.pop() {
+            self.bytes.truncate(last.offset);
+        }
     }
 
     /// Puts copies of records of a segment that is cleaned before the others: they change nothing, and the last record of a
@@ -111,13 +156,65 @@ impl Batch {
                     has_slot: false,
                     is_new: false,
                     is_moved: true,
+                    is_renumbered: record.is_renumbered(),
+                    is_placed: false,
+                    must_be_new: false,
                     fingerprint: 0,
+                    claiming: Claiming::Keep,
+                    tally: record.tally(),
                     is_left_out: false,
                     at: Position::NONE,
                 }
             })
             .collect();
         self.records.splice(0..0, copies);
+    }
+
+    /// Whether it is a step of a compaction, which moves records anyway.
+    pub(crate) fn renumbers(&self) -> bool {
+        self.records.first().is_some_and(|first| first.is_renumbered && first.kind == Kind::Set)
+    }
+
+    /// Appends a copy of a record that gives its key another ordinal.
+    pub(crate) fn push_renumbered(&mut self, record: &Record<'_>, ordinal: u64) {
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(record.bytes());
+        self.records.push(Pending {
+            offset,
+            length: record.bytes().len(),
+            hash: record.hash(),
+            kind: record.kind(),
+            afresh: false,
+            hint: None,
+            ordinal,
+            previous: Position::NONE,
+            slot: 0,
+            has_slot: false,
+            is_new: false,
+            is_placed: false,
+            must_be_new: false,
+            is_moved: false,
+            is_renumbered: true,
+            fingerprint: 0,
+            claiming: Claiming::Keep,
+            tally: Tally::default(),
+            is_left_out: false,
+            at: Position::NONE,
+        });
+    }
+
+    /// The first record whose key an earlier one has.
+    pub(crate) fn first_double(&self) -> Option<usize> {
+        let mut seen: HashTable<usize> = HashTable::with_capacity(self.records.len());
+        let key = |index: usize| Record::of(self.record(index)).map_or(&[][..], |record| record.key());
+        (0..self.records.len()).find(|index| {
+            let hash = self.records[*index].hash;
+            let is_double = seen.find(hash, |other| self.records[*other].hash == hash && key(*other) == key(*index)).is_some();
+            if !is_double {
+                seen.insert_unique(hash, *index, |other| self.records[*other].hash);
+            }
+            is_double
+        })
     }
 
     /// Leaves one record of each key: the last, in the place of the first; or only the first.
@@ -178,13 +275,19 @@ pub(crate) struct Entered {
 const JUMP_BYTES: u64 = FRAME_BYTES as u64;
 
 impl Cursor {
+    /// Whether `size` bytes fit behind it. A run of several segments holds one record and no other, whatever is left of its
+    /// first segment: whether that one record is in use says whether the run is.
+    #[inline]
+    pub(crate) fn has_room(&self, size: u64) -> bool {
+        self.span == 1 && size + JUMP_BYTES <= self.segment.end(1).bytes().saturating_sub(self.at.bytes())
+    }
+
     /// Takes `size` bytes: where they lie, and the segment that had to be entered for them, which `take` finds, given
     /// its span. A record starts in the first segment of a run, where the slot that vouches for it is found from its
     /// position.
     #[inline]
     pub(crate) fn place<E>(&mut self, size: u64, take: impl FnOnce(u64) -> Result<Segment, E>) -> Result<(Option<Entered>, Position), E> {
-        let rest = self.segment.end(1).bytes().saturating_sub(self.at.bytes());
-        if size + JUMP_BYTES <= rest {
+        if self.has_room(size) {
             let at = self.at;
             self.at = at.plus(size);
             return Ok((None, at));

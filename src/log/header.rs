@@ -11,7 +11,9 @@
 //!     40      8  seed of the key hashes, random
 //!     48      8  salt of the checksum chain, random
 //!     56      8  time of creation, nanoseconds since 1970
-//!     64      8  checksum of bytes 0..64
+//!     64      8  checkpoint that the log was loaded from, 0 if it began empty
+//!     72      8  the last transaction of that loading
+//!     80      8  checksum of bytes 0..80
 //! ```
 //!
 //! padded to 4096 bytes. Every segment starts with a head, the first behind that of the file:
@@ -28,10 +30,11 @@
 //!     64      8  next ordinal
 //!     72      8  dirty keys
 //!     80      8  tasks done
-//!     88      8  tasks tried out
-//!     96      8  tasks aborted
+//!     88      8  tasks tried
+//!     96      4  tasks aborted
+//!    100      4  tasks failed
 //!    104      8  fingerprint after the last record before it
-//!    112      8  0
+//!    112      8  number of a transaction that was on the disk, with all before it, when it was written; 0 where nobody asked
 //!    120      8  checksum of bytes 0..120, continuing the salt
 //! ```
 //!
@@ -57,6 +60,8 @@ pub(crate) struct LogHeader {
     pub(crate) seed: u64,
     pub(crate) salt: u64,
     pub(crate) created_nanoseconds: u64,
+    /// The checkpoint that it was loaded from and the last transaction of that.
+    pub(crate) loaded: [u64; 2],
 }
 
 /// Why bytes are not the head of a log.
@@ -72,12 +77,14 @@ impl LogHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; LOG_HEADER_BYTES as usize];
         bytes[..8].copy_from_slice(LOG_MAGIC);
-        let words = [FORMAT, SEGMENT_BYTES, self.store[0], self.store[1], self.seed, self.salt, self.created_nanoseconds];
+        let [checkpoint, sequence] = self.loaded;
+        let words =
+            [FORMAT, SEGMENT_BYTES, self.store[0], self.store[1], self.seed, self.salt, self.created_nanoseconds, checkpoint, sequence];
         for (index, value) in words.into_iter().enumerate() {
             bytes[8 + index * 8..16 + index * 8].copy_from_slice(&value.to_le_bytes());
         }
-        let sum = xxh3_64(&bytes[..64]);
-        bytes[64..72].copy_from_slice(&sum.to_le_bytes());
+        let sum = xxh3_64(&bytes[..80]);
+        bytes[80..88].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
 
@@ -92,8 +99,8 @@ impl LogHeader {
         if word(bytes, 8) != FORMAT {
             return Err(NotALog::Version(word(bytes, 8)));
         }
-        if word(bytes, 64) != xxh3_64(&bytes[..64]) {
-            return Err(NotALog::Damaged("the checksum of the log's head is wrong", 64));
+        if word(bytes, 80) != xxh3_64(&bytes[..80]) {
+            return Err(NotALog::Damaged("the checksum of the log's head is wrong", 80));
         }
         if word(bytes, 16) != SEGMENT_BYTES {
             return Err(NotALog::Damaged("the log has another segment size", 16));
@@ -103,6 +110,7 @@ impl LogHeader {
             seed: word(bytes, 40),
             salt: word(bytes, 48),
             created_nanoseconds: word(bytes, 56),
+            loaded: [word(bytes, 64), word(bytes, 72)],
         })
     }
 }
@@ -118,20 +126,22 @@ pub(crate) struct SegmentHeader {
     /// How much of the next transaction stands before it, and where that starts.
     pub(crate) records: u64,
     pub(crate) start: Position,
+    /// A transaction that was on the disk, with all before it, when this was written.
+    pub(crate) durable: u64,
 }
 
 impl SegmentHeader {
     /// The head of a new log's first segment.
     pub(crate) fn first(salt: u64) -> SegmentHeader {
         let counters = Counters { chain: salt, ..Counters::default() };
-        SegmentHeader { span: 1, order: 1, counters, fingerprint: 0, records: 0, start: Position::NONE }
+        SegmentHeader { span: 1, order: 1, counters, fingerprint: 0, records: 0, start: Position::NONE, durable: 0 }
     }
 
     pub(crate) fn encode(&self, salt: u64) -> [u8; SEGMENT_HEADER_BYTES] {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         bytes[..8].copy_from_slice(SEGMENT_MAGIC);
-        let Counters { sequence, length, next_ordinal, dirty, done, tried, aborted, chain } = self.counters;
-        let counted = [length, next_ordinal, dirty, done, tried, aborted, self.fingerprint];
+        let Counters { sequence, length, next_ordinal, dirty, done, tried, chain, .. } = self.counters;
+        let counted = [length, next_ordinal, dirty, done, tried, self.counters.given_up(), self.fingerprint, self.durable];
         let words = [self.span, self.order, sequence, chain, self.records, self.start.0].into_iter().chain(counted);
         for (index, value) in words.enumerate() {
             bytes[8 + index * 8..16 + index * 8].copy_from_slice(&value.to_le_bytes());
@@ -143,7 +153,7 @@ impl SegmentHeader {
 
     pub(crate) fn decode(bytes: &[u8], salt: u64) -> Option<SegmentHeader> {
         let bytes: &[u8; SEGMENT_HEADER_BYTES] = bytes.first_chunk()?;
-        let counters = Counters {
+        let mut counters = Counters {
             sequence: word(bytes, 24),
             chain: word(bytes, 32),
             length: word(bytes, 56),
@@ -151,8 +161,9 @@ impl SegmentHeader {
             dirty: word(bytes, 72),
             done: word(bytes, 80),
             tried: word(bytes, 88),
-            aborted: word(bytes, 96),
+            ..Counters::default()
         };
+        counters.set_given_up(word(bytes, 96));
         let header = SegmentHeader {
             span: word(bytes, 8),
             order: word(bytes, 16),
@@ -160,6 +171,7 @@ impl SegmentHeader {
             fingerprint: word(bytes, 104),
             records: word(bytes, 40),
             start: Position(word(bytes, 48)),
+            durable: word(bytes, 112),
         };
         let is_intact = &bytes[..8] == SEGMENT_MAGIC && word(bytes, 120) == xxh3_64_with_seed(&bytes[..120], salt);
         (is_intact && (1..=1 << 20).contains(&header.span) && header.order > 0).then_some(header)

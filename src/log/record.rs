@@ -8,17 +8,22 @@
 //!     13      1  bytes of padding at the end, 0 to 7
 //!     14      2  bytes of the key
 //!     16      4  checksum of bytes 64..end
-//!     20      4  flags: 1 the last record of its transaction, 2 the key was absent before, 4 moved            \
+//!     20      4  flags: 1 last of its transaction, 2 the key was absent before, 4 moved, 8 renumbered,       \
+//!                16 placed; 8.. and 16.. the task that it is, and that the key's value was before; 21..32 how    |
+//!                many transactions before its own was one on the disk, 0 where it does not tell                 |
 //!     24      8  version: the number of the transaction that last changed the value                            |
 //!     32      8  position of the record that this one replaces, 0 if none                                      | given under
-//!     40      8  ordinal: the key's place in insertion order                                                   | the mutex
+//!     40      8  ordinal: the key's place in insertion order; of settings, the one from which places count      | the mutex
 //!     48      8  fingerprint of the store after it: the sum of `fingerprint` of all keys present               |
 //!     56      8  chain: checksum of bytes 0..56, continuing the chain of the record before, or the log's salt  /
 //!     64      n  key, then the archived value, then padding
 //! ```
 //!
+//! A placed record's key is new and does not get the next ordinal: it leaves a gap before it, of places whose keys were gone already
+//! when the log began, or it gets back the place that it had before it was removed.
+//!
 //! A moved record is a copy of an older one, word for word but for flags, fingerprint and chain: it was still the newest of its
-//! key when its segment was cleaned.
+//! key when its segment was cleaned. A renumbered one is a new record with the old value and a higher ordinal.
 //!
 //! Fixed little-endian. A transaction is its records, one after the other; the last one says that it is. What else commits
 //! with it (how many keys there are, the next ordinal) follows from its records and what was before, which every segment's
@@ -65,6 +70,80 @@ const LAST: u32 = 1;
 const NEW: u32 = 2;
 /// Says that a record is a copy of one that stood elsewhere.
 const MOVED: u32 = 4;
+/// Says that its key had another ordinal before.
+const RENUMBERED: u32 = 8;
+/// Where the flags tell how far what was on the disk lay behind.
+const LAG_SHIFT: u32 = 21;
+/// Says that a new key has another ordinal than the next.
+const PLACED: u32 = 16;
+
+/// The first bit of the task that a record is, and of the one that its key's value was before.
+const AFTER: u32 = 8;
+const BEFORE: u32 = 16;
+
+/// How a task stands, for the counters and for whoever looks for tasks: bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Standing(pub(crate) u8);
+
+impl Standing {
+    pub(crate) const DONE: u8 = 1;
+    /// Tried at least once.
+    pub(crate) const TRIED: u8 = 2;
+    pub(crate) const ABORTED: u8 = 4;
+    /// Tried as often as it may be.
+    pub(crate) const EXHAUSTED: u8 = 8;
+    /// Somebody works on it.
+    pub(crate) const CLAIMED: u8 = 16;
+    const MASK: u32 = 31;
+
+    #[inline(always)]
+    pub(crate) fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
+
+    /// Not done, not aborted, and it may be tried.
+    #[inline(always)]
+    pub(crate) fn is_todo(self) -> bool {
+        self.0 & (Standing::DONE | Standing::ABORTED | Standing::EXHAUSTED) == 0
+    }
+
+    #[inline(always)]
+    fn is_failed(self) -> bool {
+        !self.has(Standing::DONE | Standing::CLAIMED) && self.has(Standing::ABORTED | Standing::EXHAUSTED)
+    }
+}
+
+/// What a record does to the counters of tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Tally {
+    pub(crate) before: Standing,
+    pub(crate) after: Standing,
+}
+
+impl Tally {
+    #[inline]
+    pub(crate) fn count(self, counters: &mut Counters) {
+        if self.before == self.after {
+            return;
+        }
+        let change = |counter: &mut u64, is: fn(Standing) -> bool| {
+            *counter = counter.wrapping_add(u64::from(is(self.after))).wrapping_sub(u64::from(is(self.before)));
+        };
+        change(&mut counters.done, |standing| standing.has(Standing::DONE));
+        change(&mut counters.tried, |standing| standing.has(Standing::TRIED));
+        change(&mut counters.aborted, |standing| standing.has(Standing::ABORTED));
+        change(&mut counters.failed, Standing::is_failed);
+    }
+}
+
+/// Counters of tasks as settings carry them where they change what counts.
+pub(crate) fn encode_counts(counters: &Counters) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    for (piece, word) in bytes.chunks_exact_mut(8).zip([counters.done, counters.tried, counters.given_up()]) {
+        piece.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
 
 /// What a key that is present adds to the fingerprint of the store: a key that is lost, that comes back, or that has an old
 /// value changes the sum.
@@ -164,9 +243,28 @@ impl<'a> Record<'a> {
         self.flags() & MOVED != 0
     }
 
+    /// Whether its key had another, lower ordinal before.
+    #[inline(always)]
+    pub(crate) fn is_renumbered(&self) -> bool {
+        self.flags() & RENUMBERED != 0
+    }
+
+    /// Whether its key is new and has another ordinal than the next.
+    pub(crate) fn is_placed(&self) -> bool {
+        self.flags() & PLACED != 0
+    }
+
     #[inline(always)]
     fn flags(&self) -> u32 {
         u32::from_le_bytes(self.header()[20..24].try_into().expect("four bytes"))
+    }
+
+    /// A transaction that was on the disk, with all before it, when this one was written; 0 where it does not tell.
+    pub(crate) fn durable(&self) -> u64 {
+        match u64::from(self.flags() >> LAG_SHIFT) {
+            0 => 0,
+            lag => self.version().saturating_sub(lag),
+        }
     }
 
     /// The fingerprint of the store after it.
@@ -186,11 +284,39 @@ impl<'a> Record<'a> {
         self.chain() == continued(chain, self.bytes)
     }
 
+    /// The task that it is, in a tracker.
+    #[inline(always)]
+    pub(crate) fn standing(&self) -> Standing {
+        Standing((self.flags() >> AFTER & Standing::MASK) as u8)
+    }
+
+    /// What it did to the counters of tasks.
+    #[inline(always)]
+    pub(crate) fn tally(&self) -> Tally {
+        Tally { before: Standing((self.flags() >> BEFORE & Standing::MASK) as u8), after: self.standing() }
+    }
+
+    /// Settings that change what counts carry what all tasks add up to since.
+    pub(crate) fn count_all(&self, counters: &mut Counters) {
+        if self.key().len() == 24 {
+            (counters.done, counters.tried) = (word(self.key(), 0), word(self.key(), 8));
+            counters.set_given_up(word(self.key(), 16));
+        }
+    }
+
     /// Brings the counters up to date with what it did.
     pub(crate) fn count(&self, counters: &mut Counters) {
+        if !self.is_moved() {
+            self.tally().count(counters);
+            if self.kind() == Kind::Settings && !self.is_renumbered() {
+                self.count_all(counters);
+            }
+        }
         if self.is_new() {
             counters.length = counters.length.wrapping_add(1);
-            counters.next_ordinal = self.ordinal().wrapping_add(1);
+        }
+        if self.is_set() && (self.is_new() || self.is_renumbered() && !self.is_moved()) {
+            counters.next_ordinal = counters.next_ordinal.max(self.ordinal().wrapping_add(1));
         }
         if self.kind() == Kind::Remove && !self.is_moved() {
             counters.length = counters.length.wrapping_sub(1);
@@ -233,50 +359,56 @@ impl<'a> Record<'a> {
 /// before the segment's number was looked at again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Head {
-    words: [u64; HEADER_BYTES / 8],
+    hash: u64,
+    /// Bytes 8..16.
+    shape: u64,
+    version: u64,
+    previous: u64,
+    ordinal: u64,
 }
 
 impl Head {
     #[inline(always)]
     pub(crate) fn copy(words: &[Word]) -> Option<Head> {
         let words: &[Word; HEADER_BYTES / 8] = words.first_chunk()?;
-        Some(Head { words: std::array::from_fn(|index| words[index].load(Ordering::Relaxed).to_le()) })
+        let word = |index: usize| words[index].load(Ordering::Relaxed).to_le();
+        Some(Head { hash: word(0), shape: word(1), version: word(3), previous: word(4), ordinal: word(5) })
     }
 
     #[inline(always)]
     pub(crate) fn hash(&self) -> u64 {
-        self.words[0]
+        self.hash
     }
 
     /// Bytes of the whole record.
     #[inline(always)]
     pub(crate) fn size(&self) -> u64 {
-        (self.words[1] & 0xffff_ffff) * 8
+        (self.shape & 0xffff_ffff) * 8
     }
 
     #[inline(always)]
     pub(crate) fn is_set(&self) -> bool {
-        (self.words[1] >> 32) as u8 == Kind::Set as u8
+        (self.shape >> 32) as u8 == Kind::Set as u8
     }
 
     #[inline(always)]
     pub(crate) fn key_length(&self) -> usize {
-        (self.words[1] >> 48) as usize
+        (self.shape >> 48) as usize
     }
 
     #[inline(always)]
     pub(crate) fn version(&self) -> u64 {
-        self.words[3]
+        self.version
     }
 
     #[inline(always)]
     pub(crate) fn previous(&self) -> Position {
-        Position(self.words[4])
+        Position(self.previous)
     }
 
     #[inline(always)]
     pub(crate) fn ordinal(&self) -> u64 {
-        self.words[5]
+        self.ordinal
     }
 }
 
@@ -350,13 +482,25 @@ pub(crate) struct Given {
     pub(crate) is_last: bool,
     pub(crate) is_new: bool,
     pub(crate) is_moved: bool,
+    pub(crate) is_renumbered: bool,
+    pub(crate) is_placed: bool,
     pub(crate) fingerprint: u64,
+    pub(crate) tally: Tally,
+    /// How many transactions before its own was one on the disk; 0 where it does not tell.
+    pub(crate) lag: u64,
 }
 
 /// Fills in what is known only under the mutex; returns the chain, continued.
 #[inline]
 pub(crate) fn complete(record: &mut [u8], given: Given, chain: u64) -> u64 {
-    let flags = if given.is_last { LAST } else { 0 } | if given.is_new { NEW } else { 0 } | if given.is_moved { MOVED } else { 0 };
+    let flags = if given.is_last { LAST } else { 0 }
+        | if given.is_new { NEW } else { 0 }
+        | if given.is_moved { MOVED } else { 0 }
+        | if given.is_renumbered { RENUMBERED } else { 0 }
+        | if given.is_placed { PLACED } else { 0 }
+        | u32::from(given.tally.after.0) << AFTER
+        | u32::from(given.tally.before.0) << BEFORE
+        | if given.lag < 1 << (32 - LAG_SHIFT) { (given.lag as u32) << LAG_SHIFT } else { 0 };
     record[20..24].copy_from_slice(&flags.to_le_bytes());
     for (at, word) in [(24, given.version), (32, given.previous.0), (40, given.ordinal), (48, given.fingerprint)] {
         record[at..at + 8].copy_from_slice(&word.to_le_bytes());

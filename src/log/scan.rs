@@ -2,7 +2,7 @@
 
 use super::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use super::record::{self, FRAME_BYTES, HEADER_BYTES, Kind, Record};
-use crate::limits::SEGMENT_BYTES;
+use crate::limits::{GAP_MAX, SEGMENT_BYTES};
 use crate::segment::counters::Counters;
 use crate::segment::heap::{Heap, Position, Segment};
 
@@ -56,6 +56,17 @@ pub(crate) struct Scan<'a> {
     segments: Vec<(Segment, SegmentHeader)>,
     /// Behind the last transaction that was read.
     place: Place,
+    /// Goes on with another segment behind what is torn.
+    is_tolerant: bool,
+    /// Which segments were read, and those that are torn, by their indices.
+    is_read: Vec<bool>,
+    torn: Vec<usize>,
+}
+
+/// What stands at a place of the log.
+enum Step<'a> {
+    Record(Record<'a>),
+    Jump(Position),
 }
 
 impl<'a> Scan<'a> {
@@ -72,7 +83,14 @@ impl<'a> Scan<'a> {
         let nowhere =
             Place { at: Position::NONE, index: 0, counters: Counters::default(), fingerprint: 0, records: 0, start: Position::NONE };
         let place = segments.first().map_or(nowhere, |first| Place::entering(0, *first));
-        Scan { heap, ready, segments, place }
+        let is_read = (0..segments.len()).map(|index| index == 0).collect();
+        Scan { heap, ready, segments, place, is_tolerant: false, is_read, torn: Vec::new() }
+    }
+
+    /// The same for a log that a power cut may have left: of a segment that was taken anew the old head may still be there
+    /// and the old bytes not. What is read counts only once the keys that are found add up to what a transaction says.
+    pub(crate) fn tolerant(heap: &'a Heap, ready: u64, salt: u64) -> Scan<'a> {
+        Scan { is_tolerant: true, ..Scan::new(heap, ready, salt) }
     }
 
     /// The next transaction, or why there is none.
@@ -80,70 +98,111 @@ impl<'a> Scan<'a> {
         if self.segments.is_empty() {
             return Err(End { at: Segment(0).first(), why: "no segment has a head" });
         }
-        let (transaction, place) = self.walk(self.place)?;
+        // What is looked at beyond the last transaction is not of the log.
+        let (mut read, mut torn) = (Vec::new(), Vec::new());
+        let (transaction, place) = self.walk(self.place, &mut read, &mut torn)?;
         self.place = place;
+        self.torn.extend(torn);
+        for index in read.into_iter().chain([place.index]) {
+            self.is_read[index] = true;
+        }
         Ok(transaction)
     }
 
-    fn walk(&self, from: Place) -> Result<(Transaction<'a>, Place), End> {
-        let fail = |why| Err(End { at: from.at, why });
+    fn walk(&self, from: Place, read: &mut Vec<usize>, torn: &mut Vec<usize>) -> Result<(Transaction<'a>, Place), End> {
         let mut place = from;
         let mut records = Vec::new();
         loop {
-            let (segment, header) = self.segments[place.index];
-            let Some(head) = self.heap.sealed(place.at, FRAME_BYTES as u64, self.ready) else { return fail("the file ends") };
-            let Some((size, kind)) = record::frame(head) else { return fail("no frame starts here") };
-            if place.at.bytes() + size > segment.end(header.span).bytes() {
-                return fail("a frame reaches beyond its segment");
-            }
-            match kind {
-                Kind::Jump => {
-                    let Some(next) = self.segments.get(place.index + 1) else { return fail("the log goes on in no segment") };
-                    let entered = Place::entering(place.index + 1, *next);
-                    if next.1.order == header.order + 1 {
-                        if record::jump_target(head) != next.0.start() || !place.is_continued_by(&entered) {
-                            return fail("a segment does not go on where the one before it ends");
-                        }
-                    } else if entered.counters.sequence > place.counters.sequence {
-                        // Segments between were taken anew. What they held of this transaction is not needed any more.
-                        if !records.is_empty() {
-                            return Ok((Transaction { records, end: None }, entered));
-                        }
-                    } else if entered.counters.sequence < place.counters.sequence
-                        || entered.start != place.start
-                        || entered.records < place.records
-                    {
-                        return fail("a segment contradicts one before it");
-                    }
-                    place = entered;
-                }
-                Kind::Set | Kind::Remove | Kind::Settings => {
-                    let Some(record) = self.heap.sealed(place.at, size, self.ready).and_then(Record::of) else {
-                        return fail("a record's parts do not fit");
-                    };
-                    if place.at.segment() != segment {
-                        return fail("a record starts behind its first segment");
-                    }
-                    if !record.is_intact() {
-                        return fail("the checksum of a record is wrong");
-                    }
-                    if !record.continues(place.counters.chain) {
-                        return fail("a record does not continue the one before it");
-                    }
-                    let this = place.counters.sequence.wrapping_add(1);
-                    if record.version() != this && !(record.is_moved() && !record.is_last() && record.version() < this) {
-                        return fail("a record belongs to another transaction");
-                    }
-                    records.push((place.at, record));
+            let entered = match self.step(&place) {
+                Ok(Step::Record(record)) => {
                     let at = place.at;
+                    records.push((at, record));
                     place = place.behind(&record, at);
                     if record.is_last() {
                         let end = Ended { at, counters: place.counters, fingerprint: place.fingerprint };
                         return Ok((Transaction { records, end: Some(end) }, place));
                     }
+                    continue;
                 }
+                Ok(Step::Jump(target)) => self.entered(&place, Some(target)),
+                Err(why) if self.is_tolerant => {
+                    let entered = self.entered(&place, None).map_err(|_| why);
+                    if entered.is_ok() {
+                        torn.push(place.index);
+                    }
+                    entered
+                }
+                Err(why) => Err(why),
+            };
+            let entered = entered.map_err(|why| End { at: from.at, why })?;
+            // Segments between were taken anew. What they held of this transaction is not needed any more.
+            if entered.counters.sequence > place.counters.sequence && !records.is_empty() {
+                return Ok((Transaction { records, end: None }, entered));
+            }
+            read.push(place.index);
+            place = entered;
+        }
+    }
+
+    /// What stands at a place, if it is intact and continues what stands before it.
+    fn step(&self, place: &Place) -> Result<Step<'a>, &'static str> {
+        let (segment, header) = self.segments[place.index];
+        let head = self.heap.sealed(place.at, FRAME_BYTES as u64, self.ready).ok_or("the file ends")?;
+        let (size, kind) = record::frame(head).ok_or("no frame starts here")?;
+        if place.at.bytes() + size > segment.end(header.span).bytes() {
+            return Err("a frame reaches beyond its segment");
+        }
+        if kind == Kind::Jump {
+            return Ok(Step::Jump(record::jump_target(head)));
+        }
+        let record = self.heap.sealed(place.at, size, self.ready).and_then(Record::of).ok_or("a record's parts do not fit")?;
+        if place.at.segment() != segment {
+            return Err("a record starts behind its first segment");
+        }
+        if !record.is_intact() {
+            return Err("the checksum of a record is wrong");
+        }
+        if !record.continues(place.counters.chain) {
+            return Err("a record does not continue the one before it");
+        }
+        let this = place.counters.sequence.wrapping_add(1);
+        if record.version() != this && !(record.is_moved() && !record.is_last() && record.version() < this) {
+            return Err("a record belongs to another transaction");
+        }
+        let next = place.counters.next_ordinal;
+        let is_next = record.ordinal() == next || record.is_placed() && record.ordinal() <= next.saturating_add(GAP_MAX);
+        if record.is_new() && !is_next {
+            return Err("a new key is not given the next ordinal");
+        }
+        let highest = place.counters.next_ordinal.saturating_add(place.counters.length);
+        if record.is_renumbered() && record.kind() == Kind::Set && record.ordinal() > highest {
+            return Err("a key is given an ordinal that is too high");
+        }
+        Ok(Step::Record(record))
+    }
+
+    /// The segment in which the log goes on behind a place: where a jump leads, or, where what stands there is torn, the next.
+    fn entered(&self, place: &Place, target: Option<Position>) -> Result<Place, &'static str> {
+        let order = self.segments[place.index].1.order;
+        let mut outcome = Err("the log goes on in no segment");
+        for (index, next) in self.segments.iter().enumerate().skip(place.index + 1) {
+            let entered = Place::entering(index, *next);
+            let (before, after) = (place.counters.sequence, entered.counters.sequence);
+            outcome = match target {
+                Some(target) if next.1.order == order.wrapping_add(1) => {
+                    let goes_on = target == next.0.start() && place.is_continued_by(&entered);
+                    if goes_on { Ok(entered) } else { Err("a segment does not go on where the one before it ends") }
+                }
+                _ if after < before || after == before && (entered.start != place.start || entered.records < place.records) => {
+                    Err("a segment contradicts one before it")
+                }
+                _ => Ok(entered),
+            };
+            if outcome.is_ok() || !self.is_tolerant {
+                return outcome;
             }
         }
+        outcome
     }
 
     /// Whether what is missing was written once, so that the log was damaged rather than cut off: a segment that a later
@@ -153,29 +212,57 @@ impl<'a> Scan<'a> {
         if let Some((segment, _)) = ahead.iter().find(|(_, header)| header.counters.sequence > self.place.counters.sequence) {
             return Some(segment.head());
         }
-        ahead.iter().enumerate().find_map(|(index, (segment, header))| {
+        self.later_ends().next().map(|(_, at)| at)
+    }
+
+    /// Where later transactions end, each with the newest one that it says to have been on the disk.
+    fn later_ends(&self) -> impl Iterator<Item = (u64, Position)> {
+        let ahead = self.segments.get(self.place.index..).unwrap_or_default();
+        ahead.iter().enumerate().flat_map(move |(index, (segment, header))| {
             let start = if index == 0 { self.place.at } else { segment.first() };
             let end = segment.end(header.span).bytes().min(self.ready).min(self.heap.map().capacity());
             let places = (start.bytes()..end.saturating_sub(HEADER_BYTES as u64 - 1)).step_by(8);
-            places.map(Position::from_bytes).find(|at| self.is_later_end(self.place.index + index, *at))
+            places.map(Position::from_bytes).filter_map(move |at| Some((self.later_end(self.place.index + index, at)?, at)))
         })
     }
 
     /// Whether a transaction ends here that another one follows whose chain continues it: proof that it was committed in
-    /// this log.
-    fn is_later_end(&self, index: usize, at: Position) -> bool {
-        let Some(record) = Record::at(self.heap, at, self.ready) else { return false };
+    /// this log. Returns what the two say of the disk.
+    fn later_end(&self, index: usize, at: Position) -> Option<u64> {
+        let record = Record::at(self.heap, at, self.ready)?;
         if !record.is_last() || record.version() <= self.place.counters.sequence {
-            return false;
+            return None;
         }
         let behind = Place { index, ..self.place }.behind(&record, at);
-        let follower = Record::at(self.heap, behind.at, self.ready);
-        follower.is_some_and(|follower| follower.continues(record.chain()) && follower.version() == record.version().wrapping_add(1))
+        let follower = Record::at(self.heap, behind.at, self.ready)?;
+        let follows = follower.continues(record.chain()) && follower.version() == record.version().wrapping_add(1);
+        follows.then(|| record.durable().max(follower.durable()))
     }
 
     /// The segments that have a head, by their orders.
     pub(crate) fn found(&self) -> &[(Segment, SegmentHeader)] {
         &self.segments
+    }
+
+    /// Segments behind a torn place of which reading went on elsewhere.
+    pub(crate) fn torn(&self) -> impl Iterator<Item = Segment> {
+        self.torn.iter().map(|index| self.segments[*index].0)
+    }
+
+    /// Whether anything of a segment was read.
+    pub(crate) fn is_read(&self, segment: Segment) -> bool {
+        self.segments.iter().zip(&self.is_read).any(|((other, _), is_read)| *other == segment && *is_read)
+    }
+
+    /// Behind the last transaction that was read.
+    pub(crate) fn at(&self) -> Position {
+        self.place.at
+    }
+
+    /// The newest transaction that anything which stands behind the place where the walk ended, and was not read, says to have
+    /// been on the disk.
+    pub(crate) fn later_durable(&self) -> u64 {
+        self.later_ends().map(|(durable, _)| durable).max().unwrap_or(0)
     }
 
     /// Those behind the last transaction that was read.
@@ -240,5 +327,23 @@ pub(crate) fn records_of<'a>(heap: &'a Heap, ready: u64, start: Position, last: 
                 at = at.plus(size);
             }
         }
+    }
+}
+
+/// Checks the records of one segment, up to its end or the sealed one, for whoever keeps it from being taken. Fails with the
+/// place of one that is not as it was written.
+pub(crate) fn require_intact(heap: &Heap, ready: u64, segment: (Segment, SegmentHeader), sealed: Position) -> Result<(), Position> {
+    let mut place = Place::entering(0, segment);
+    loop {
+        let frame = heap.sealed(place.at, FRAME_BYTES as u64, ready).and_then(record::frame).ok_or(place.at)?;
+        if frame.1 == Kind::Jump {
+            return Ok(());
+        }
+        let record = Record::at(heap, place.at, ready).filter(|record| record.is_intact() && record.continues(place.counters.chain));
+        let (record, at) = (record.ok_or(place.at)?, place.at);
+        if at == sealed {
+            return Ok(());
+        }
+        place = place.behind(&record, at);
     }
 }

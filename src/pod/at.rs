@@ -25,9 +25,10 @@ use std::ops::{Bound, RangeBounds};
 /// ```
 #[derive(Clone, Debug)]
 pub struct At<'a> {
-    /// Where the calls go and for which key, or why they cannot.
-    place: std::result::Result<(Target<'a>, Hashed), std::rc::Rc<Error>>,
-    steps: std::result::Result<SmallVec<[Step; 2]>, std::rc::Rc<Error>>,
+    /// Where the call goes, or the first thing that went wrong on the way here.
+    target: std::result::Result<Target<'a>, std::rc::Rc<Error>>,
+    hashed: Hashed,
+    steps: SmallVec<[Step; 2]>,
 }
 
 /// A number that can be added at a path: an integer that fits 64 bits, or a float.
@@ -77,8 +78,14 @@ fn again(error: &Error) -> Error {
 
 impl<'a> At<'a> {
     pub(crate) fn new(target: Result<Target<'a>>, key: &(impl AsKey + ?Sized)) -> At<'a> {
-        let place = target.and_then(|target| target.hashed(key).map(|hashed| (target, hashed)));
-        At { place: place.map_err(std::rc::Rc::new), steps: Ok(SmallVec::new()) }
+        // Filled in place: what is moved right after it was written is waited for.
+        let mut at = At { target: target.map_err(std::rc::Rc::new), hashed: Hashed::default(), steps: SmallVec::new() };
+        if let Ok(target) = &at.target
+            && let Err(error) = at.hashed.fill(key, target.seed())
+        {
+            at.target = Err(std::rc::Rc::new(error));
+        }
+        at
     }
 
     /// Goes on to the value of a key of an object.
@@ -92,9 +99,7 @@ impl<'a> At<'a> {
     /// ```
     #[must_use]
     pub fn key(mut self, key: &str) -> At<'a> {
-        if let Ok(steps) = &mut self.steps {
-            steps.push(Step::Key(key.into()));
-        }
+        self.steps.push(Step::Key(key.into()));
         self
     }
 
@@ -109,9 +114,7 @@ impl<'a> At<'a> {
     /// ```
     #[must_use]
     pub fn index(mut self, index: i64) -> At<'a> {
-        if let Ok(steps) = &mut self.steps {
-            steps.push(Step::Index(index));
-        }
+        self.steps.push(Step::Index(index));
         self
     }
 
@@ -126,18 +129,18 @@ impl<'a> At<'a> {
     /// ```
     #[must_use]
     pub fn pointer(mut self, pointer: &str) -> At<'a> {
-        match (&mut self.steps, value::parse_pointer(pointer)) {
-            (Ok(steps), Ok(more)) => steps.extend(more),
-            (Ok(_), Err(error)) => self.steps = Err(std::rc::Rc::new(error)),
-            (Err(_), _) => {}
+        match value::parse_pointer(pointer) {
+            Ok(steps) => self.steps.extend(steps),
+            Err(error) if self.target.is_ok() => self.target = Err(std::rc::Rc::new(error)),
+            Err(_) => {}
         }
         self
     }
 
     #[inline]
     fn parts(&self) -> Result<(&Target<'a>, &Hashed, &[Step])> {
-        let (target, hashed) = self.place.as_ref().map_err(|error| again(error))?;
-        Ok((target, hashed, self.steps.as_ref().map_err(|error| again(error))?))
+        let target = self.target.as_ref().map_err(|error| again(error))?;
+        Ok((target, &self.hashed, &self.steps))
     }
 
     fn absent(hashed: &Hashed) -> Error {
@@ -234,7 +237,7 @@ impl<'a> At<'a> {
     /// ```
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> Result<usize> {
-        let path = || self.steps.as_ref().map(|steps| value::pointer_of(steps)).unwrap_or_default();
+        let path = || value::pointer_of(&self.steps);
         self.look(|node| match node {
             None => Err(Error::new(ErrorKind::KeyNotFound, format!("nothing stands at {:?}; set it first", path()))),
             Some(node) if node.is_array() || node.is_object() || node.as_str().is_some() => Ok(node.len()),

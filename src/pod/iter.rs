@@ -7,7 +7,7 @@ use crate::pod::Pod;
 use crate::pod::target::Target;
 use crate::pod::transaction::entries;
 use crate::store::shared::Shared;
-use crate::store::snapshot::Instant;
+use crate::store::snapshot::{Instant, Loop};
 use crate::value::Archive;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -43,6 +43,13 @@ enum Source {
     Failed(Option<Error>),
 }
 
+impl Source {
+    fn of(instant: Instant) -> Source {
+        let next = instant.first_ordinal();
+        Source::Instant { instant, next }
+    }
+}
+
 fn key_of(shared: &Shared, record: &Record<'_>) -> Result<Key> {
     Key::decode(record.key()).map_err(|_| shared.integrity(0, "a stored key is malformed"))
 }
@@ -71,7 +78,7 @@ fn next_record<R>(instant: &Instant, next: &mut u64, read: impl FnOnce(&Shared, 
 
 impl Iter {
     pub(crate) fn new(instant: Instant) -> Iter {
-        Iter { source: Source::Instant { instant, next: 0 } }
+        Iter { source: Source::of(instant) }
     }
 }
 
@@ -179,31 +186,25 @@ impl<T: DeserializeOwned> Iterator for IterAs<T> {
 /// ```
 #[derive(Debug)]
 pub struct IterLive {
-    shared: Arc<Shared>,
-    next: u64,
-    /// Said why it cannot go on.
-    is_failed: bool,
+    /// Or why it cannot go on, until it said so.
+    source: std::result::Result<Loop, Option<Error>>,
 }
 
 impl Iterator for IterLive {
     type Item = Result<(Key, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let counters = match self.shared.counters() {
-                Ok(counters) => counters,
-                Err(error) => return (!std::mem::replace(&mut self.is_failed, true)).then_some(Err(error)),
-            };
-            if self.next >= counters.next_ordinal {
-                return None;
-            }
-            let ordinal = self.next;
-            self.next += 1;
-            let read = |record: Record<'_>| Ok((key_of(&self.shared, &record)?, Archive::of(&record).node().to_value()?));
-            if let Some(entry) = self.shared.read_ordinal(ordinal, read).transpose() {
-                return Some(entry);
-            }
+        let looped = match &mut self.source {
+            Ok(looped) => looped,
+            Err(error) => return error.take().map(Err),
+        };
+        let before = looped.next;
+        let entry = looped.step(|shared, record| Ok((key_of(shared, &record)?, Archive::of(&record).node().to_value()?)));
+        if entry.is_err() && looped.next == before {
+            // What it cannot go past is said once.
+            self.source = Err(None);
         }
+        entry.transpose()
     }
 }
 
@@ -222,7 +223,7 @@ impl Pod {
     /// ```
     pub fn iter(&self) -> Iter {
         let source = self.target().and_then(|target| match target {
-            Target::Pod(_) => Ok(Source::Instant { instant: Instant::take(Arc::clone(&self.shared))?, next: 0 }),
+            Target::Pod(_) => Ok(Source::of(Instant::take(Arc::clone(&self.shared))?)),
             in_hand => Ok(Source::Read(entries(&in_hand)?.into_iter())),
         });
         Iter { source: source.unwrap_or_else(|error| Source::Failed(Some(error))) }
@@ -282,7 +283,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn iter_live(&self) -> IterLive {
-        IterLive { shared: Arc::clone(&self.shared), next: 0, is_failed: false }
+        IterLive { source: Loop::begin(Arc::clone(&self.shared)).map_err(Some) }
     }
 }
 

@@ -2,23 +2,30 @@
 
 mod at;
 mod calls;
+mod convert;
 mod iter;
 mod options;
 mod snapshot;
+mod sync;
 mod target;
 mod transaction;
 mod view;
 
 pub use at::{Addend, At};
+pub use convert::Conversion;
 pub use iter::{Iter, IterAs, IterLive, Keys, Values};
-pub use options::{Durability, Options};
+pub(crate) use options::nanoseconds;
+pub use options::{Durability, Options, SyncMode};
 pub use snapshot::{Entries, KeyInPlace, Snapshot};
+pub use sync::HoldGuard;
+pub(crate) use target::{Hashed, Target};
 pub use transaction::{Guard, Txn};
 pub use view::{Part, View};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::open;
+use crate::store::isolated::{self, Origin};
 use crate::store::shared::{Mode, Shared};
+use crate::store::{leave, open};
 use crate::verify::{Report, Stats};
 use std::fmt;
 use std::path::Path;
@@ -85,7 +92,33 @@ impl Pod {
     pub(crate) fn with_options(path: &Path, options: Options) -> Result<Pod> {
         let shared = open::open(path, &options.how())?;
         shared.agree(&options.wanted, options.lock_timeout)?;
-        Ok(Pod { shared, options: Arc::new(options) })
+        if options.writing().is_durable && !options.read_only {
+            shared.ask_for_durability(options.lock_timeout)?;
+        }
+        if options.sync_on_signals {
+            leave::save_before_termination().map_err(|error| Error::io("watch for signals to save", path, error))?;
+        }
+        if !options.isolated {
+            return Ok(Pod { shared, options: Arc::new(options) });
+        }
+        let shared = isolated::copy_of(shared, &options.how(), options.writing())?;
+        // Memory is as durable as it gets; what is published is written as was asked for.
+        Ok(Pod { shared, options: Arc::new(Options { durability: Durability::Process, ..options }) })
+    }
+
+    /// Fails for an isolated handle, which publishes entries and nothing else.
+    pub(crate) fn require_shared(&self, doing: &str) -> Result<()> {
+        if self.origin().is_none() {
+            return Ok(());
+        }
+        let path = self.path().display();
+        Err(Error::new(ErrorKind::Conflict, format!("{path}: an isolated handle cannot {doing}; open it without isolated(true) to do so")))
+    }
+
+    /// What this handle works on a copy of, if it is isolated.
+    #[inline]
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.shared.origin.as_deref()
     }
 
     #[inline]
@@ -208,19 +241,26 @@ impl Pod {
         crate::verify::verify(&self.shared, self.options.lock_timeout)
     }
 
-    /// Gives up this handle. What dropping it would keep silent about is an error here: the directory is gone.
+    /// Gives up this handle. The last process to give up its last one saves the store; what dropping it would keep silent about is an
+    /// error here.
     ///
     /// # Errors
-    /// `StoreRemoved` where the store was removed or replaced while it was open.
+    /// `StoreRemoved` where the store was removed or replaced while it was open; as [`sync`](Pod::sync).
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", &1)?;
     /// pod.close()?;
+    /// assert_eq!(std::fs::read_to_string(dir.path().join("a.pod/0.json"))?, "\"k\"\t1\n");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn close(self) -> Result<()> {
-        if self.shared.mode == Mode::Private { Ok(()) } else { self.shared.require_in_place() }
+        let Pod { shared, .. } = self;
+        if shared.mode != Mode::Private {
+            shared.require_in_place()?;
+        }
+        Arc::into_inner(shared).map_or(Ok(()), |last| last.leave())
     }
 }
 

@@ -1,7 +1,9 @@
 //! How a store is opened.
 
+use crate::checkpoint::canon::Shards;
 use crate::error::Result;
 use crate::pod::Pod;
+use crate::store::locked::Writing;
 use crate::store::open::How;
 use crate::store::settings::Wanted;
 use std::path::Path;
@@ -20,6 +22,30 @@ pub enum Durability {
     /// The death of any process, at any instant. Not a power cut.
     #[default]
     Process,
+    /// A power cut too. Writers who wait at the same time, in any processes, share one flush of the disk.
+    ///
+    /// Others may see a write shortly before it is on the disk. Where the disk fails, the call returns `Io`: the write is
+    /// committed, and seen by all, but a power cut may undo it; the next durable write tries to bring it to the disk again.
+    Disk,
+}
+
+/// Who saves a store when [`Options::sync_at`] is reached.
+///
+/// ```
+/// use tastypod::{Options, SyncMode};
+/// let options = Options::new().sync_mode(SyncMode::Background);
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SyncMode {
+    /// The write that reaches it: it returns when the store is saved.
+    #[default]
+    Inline,
+    /// A thread of this process, which ends when it is through.
+    Background,
+    /// Nobody: only [`Pod::sync`] saves, and the last process to leave.
+    Manual,
 }
 
 /// Options of a store and of one handle on it.
@@ -38,11 +64,15 @@ pub enum Durability {
 pub struct Options {
     pub(crate) wanted: Wanted,
     pub(crate) durability: Durability,
+    pub(crate) sync_at: usize,
+    pub(crate) sync_mode: SyncMode,
+    pub(crate) sync_on_signals: bool,
     pub(crate) lock_timeout: Duration,
     pub(crate) create: bool,
     pub(crate) read_only: bool,
     pub(crate) file_mode: u32,
     pub(crate) any_file_system: bool,
+    pub(crate) isolated: bool,
 }
 
 impl Default for Options {
@@ -51,7 +81,8 @@ impl Default for Options {
     }
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
+/// As the store keeps durations; a longer one than fits is for ever.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -66,11 +97,15 @@ impl Options {
         Options {
             wanted: Wanted::default(),
             durability: Durability::Process,
+            sync_at: crate::DEFAULT_SYNC_AT,
+            sync_mode: SyncMode::Inline,
+            sync_on_signals: false,
             lock_timeout: Duration::from_secs(30),
             create: true,
             read_only: false,
             file_mode: 0o600,
             any_file_system: false,
+            isolated: false,
         }
     }
 
@@ -152,6 +187,58 @@ impl Options {
         self
     }
 
+    /// Of this handle: once so many keys changed since the store was saved, a write through it saves the store by itself (default
+    /// 1000). 0 saves with every commit; `usize::MAX` leaves it to [`Pod::sync`] and to the last process that leaves.
+    ///
+    /// Where far more entries would have to be written than were changed, because the changes are spread over a large store, more
+    /// changes are awaited: until a quarter as many keys changed as stand in the files that would be written.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Options::new().sync_at(2).open(dir.path().join("a.pod"))?;
+    /// pod.set("a", &1)?;
+    /// assert_eq!(pod.dirty_len(), 1);
+    /// pod.set("b", &2)?;
+    /// assert_eq!(pod.dirty_len(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn sync_at(mut self, keys: usize) -> Options {
+        self.sync_at = keys;
+        self
+    }
+
+    /// Of this handle: who saves when [`sync_at`](Options::sync_at) is reached (default [`SyncMode::Inline`]).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// use tastypod::{Options, SyncMode};
+    /// let pod = Options::new().sync_at(1).sync_mode(SyncMode::Manual).open(dir.path().join("a.pod"))?;
+    /// pod.set("a", &1)?;
+    /// assert_eq!(pod.dirty_len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn sync_mode(mut self, mode: SyncMode) -> Options {
+        self.sync_mode = mode;
+        self
+    }
+
+    /// Of this process: before SIGTERM or SIGINT end it, its stores are saved as at its exit (default no). Then the signal does what it did
+    /// before. The data is safe in any case; this is about the JSON files.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Options::new().sync_on_signals(true).open(dir.path().join("a.pod"))?;
+    /// # drop(pod);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn sync_on_signals(mut self, saves: bool) -> Options {
+        self.sync_on_signals = saves;
+        self
+    }
+
     /// Of this handle: how long a write waits for a process that is stopped or in a long transaction, before it fails with
     /// [`LockTimeout`](crate::ErrorKind::LockTimeout) (default 30 s). Reads never wait.
     ///
@@ -220,6 +307,34 @@ impl Options {
         self
     }
 
+    /// Of this handle: work on a copy of the store in memory of its own (default no). Reads see the store as it was when it was opened,
+    /// and what was changed through this handle, its clones and its forks; nobody else sees that until [`Pod::sync`] publishes it, in
+    /// one commit, and saves the store. Where somebody else changed one of the same keys meanwhile, `sync` changes nothing and returns
+    /// [`Conflict`](crate::ErrorKind::Conflict): then [`Pod::revert`] takes the store as it is now, and [`Pod::sync_overwrite`]
+    /// publishes over what others changed.
+    ///
+    /// What is not published ends with the process, whatever its end. Nothing is published by itself: `sync_at` does not count.
+    /// Claims on tasks are the copy's own. Opening costs as much memory and time as all entries do.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// use tastypod::{Options, Pod};
+    /// let shared = Pod::open(dir.path().join("a.pod"))?;
+    /// shared.set("a", &1)?;
+    /// let mine = Options::new().isolated(true).open(dir.path().join("a.pod"))?;
+    /// mine.set("b", &2)?;
+    /// shared.set("c", &3)?;
+    /// assert_eq!((shared.get("b")?, mine.get("c")?), (None, None));
+    /// mine.sync()?;
+    /// assert_eq!(shared.get_as::<i64>("b")?, Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn isolated(mut self, isolated: bool) -> Options {
+        self.isolated = isolated;
+        self
+    }
+
     /// Opens the store at `path`, or makes one there with the directories above it.
     ///
     /// # Errors
@@ -237,6 +352,11 @@ impl Options {
         Pod::with_options(path.as_ref(), self)
     }
 
+    #[inline]
+    pub(crate) fn writing(&self) -> Writing {
+        Writing { timeout: self.lock_timeout, is_durable: self.durability == Durability::Disk }
+    }
+
     pub(crate) fn how(&self) -> How {
         How {
             create: self.create,
@@ -244,6 +364,8 @@ impl Options {
             file_mode: self.file_mode,
             timeout: self.lock_timeout,
             any_file_system: self.any_file_system,
+            wanted: self.wanted.clone(),
+            canon: &Shards,
         }
     }
 }

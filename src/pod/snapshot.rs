@@ -149,7 +149,7 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn entries(&self) -> Entries<'_> {
-        Entries { snapshot: self, next: 0 }
+        Entries { snapshot: self, next: self.instant.first_ordinal() }
     }
 
     /// All entries in insertion order.

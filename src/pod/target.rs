@@ -2,8 +2,9 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{self, AsKey, KeyBuf};
-use crate::log::record;
+use crate::log::record::{self, Standing};
 use crate::pod::Pod;
+use crate::store::claims::Held;
 use crate::store::shared::Shared;
 use crate::store::transaction::{Change, Seen, Transaction};
 use crate::value::{Archive, Arena};
@@ -40,7 +41,7 @@ pub(crate) enum Target<'a> {
 }
 
 /// An encoded key and its hash.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Hashed {
     pub(crate) key: KeyBuf,
     pub(crate) hash: u64,
@@ -49,9 +50,22 @@ pub(crate) struct Hashed {
 impl Hashed {
     #[inline]
     pub(crate) fn new(key: &(impl AsKey + ?Sized), seed: u64) -> Result<Hashed> {
-        let key = key::encode_key(key)?;
-        let hash = record::hash_of(&key, seed);
-        Ok(Hashed { key, hash })
+        let mut hashed = Hashed::default();
+        hashed.fill(key, seed)?;
+        Ok(hashed)
+    }
+
+    /// One that was encoded before.
+    pub(crate) fn of_encoded(key: &[u8], hash: u64) -> Hashed {
+        Hashed { key: KeyBuf::of_encoded(key), hash }
+    }
+
+    /// Becomes the encoding and the hash of a key. It was empty before.
+    #[inline]
+    pub(crate) fn fill(&mut self, key: &(impl AsKey + ?Sized), seed: u64) -> Result<()> {
+        key::encode_into(key, &mut self.key)?;
+        self.hash = record::hash_of(&self.key, seed);
+        Ok(())
     }
 }
 
@@ -64,13 +78,18 @@ fn ended() -> Error {
 pub(crate) type Decision<R> = (Change, R);
 
 impl Target<'_> {
+    /// The seed of the store's key hashes.
     #[inline]
-    pub(crate) fn hashed(&self, key: &(impl AsKey + ?Sized)) -> Result<Hashed> {
-        let seed = match self {
+    pub(crate) fn seed(&self) -> u64 {
+        match self {
             Target::Pod(pod) => pod.shared.header.seed,
             Target::InHand(_, seed) => *seed,
-        };
-        Hashed::new(key, seed)
+        }
+    }
+
+    #[inline]
+    pub(crate) fn hashed(&self, key: &(impl AsKey + ?Sized)) -> Result<Hashed> {
+        Hashed::new(key, self.seed())
     }
 
     /// Looks at the newest value.
@@ -110,8 +129,11 @@ impl Target<'_> {
         match self {
             Target::Pod(pod) => {
                 pod.require_writable()?;
-                pod.shared
-                    .change_one(pod.options.lock_timeout, key.hash, &key.key, |record, out| decide(record.as_ref().map(Archive::of), out))
+                let changed = pod
+                    .shared
+                    .change_one(pod.options.writing(), key.hash, &key.key, |record, out| decide(record.as_ref().map(Archive::of), out))?;
+                pod.after_write();
+                Ok(changed)
             }
             Target::InHand(transaction, _) => {
                 let mut arena = Arena::default();
@@ -137,16 +159,52 @@ impl Target<'_> {
         }
     }
 
+    /// As [`change`](Target::change), for tasks: `decide` is told how the task stands too.
+    pub(crate) fn change_task<R>(
+        &self,
+        key: &Hashed,
+        decide: impl FnOnce(Option<Archive<'_>>, Standing, &mut Vec<u8>) -> Result<Decision<R>>,
+    ) -> Result<R> {
+        match self {
+            Target::Pod(pod) => {
+                pod.require_writable()?;
+                pod.shared.change_one(pod.options.writing(), key.hash, &key.key, |record, out| {
+                    let standing = record.map_or_else(Standing::default, |record| record.standing());
+                    decide(record.as_ref().map(Archive::of), standing, out)
+                })
+            }
+            Target::InHand(transaction, _) => {
+                let standing = transaction.borrow().as_ref().ok_or_else(ended)?.standing(key.hash, &key.key)?;
+                self.change(key, |archive, out| decide(archive, standing, out))
+            }
+        }
+    }
+
     /// Sets a value that was serialised before anything is locked.
     #[inline]
     pub(crate) fn set(&self, key: &Hashed, write_value: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
         match self {
             Target::Pod(pod) => {
                 pod.require_writable()?;
-                pod.shared.commit_one::<Error>(pod.options.lock_timeout, key.hash, &key.key, write_value).map(|_| ())
+                pod.shared.commit_one::<Error>(pod.options.writing(), key.hash, &key.key, write_value)?;
+                pod.after_write();
+                Ok(())
             }
             Target::InHand(..) => self.change(key, |_, out| write_value(out).map(|()| (Change::Set, ()))),
         }
+    }
+
+    /// Fails where a claim is not the caller's any more. Of a transaction only.
+    pub(crate) fn require_held(&self, held: &Held) -> Result<()> {
+        self.in_hand(|transaction| transaction.require_held(held)).unwrap_or(Ok(()))
+    }
+
+    /// Ends the claim on a task that the transaction set.
+    pub(crate) fn end_claim(&self, key: &Hashed) -> Result<()> {
+        if let Target::InHand(transaction, _) = self {
+            transaction.borrow_mut().as_mut().ok_or_else(ended)?.end_claim(key.hash, &key.key);
+        }
+        Ok(())
     }
 
     /// The transaction in hand, where there is one.

@@ -6,6 +6,7 @@ use crate::log::batch::Batch;
 use crate::log::record::Kind;
 use crate::pod::Pod;
 use crate::pod::target::{Hashed, InHand, Target, join_guard, leave_guard};
+use crate::store::sync_lock::SyncLock;
 use crate::store::transaction::Transaction;
 use crate::value::{Archive, Arena};
 use serde::Serialize;
@@ -51,6 +52,7 @@ pub struct Txn {
 #[derive(Debug)]
 pub struct Guard {
     in_hand: InHand,
+    pod: Pod,
 }
 
 fn commit(in_hand: &InHand) -> Result<()> {
@@ -145,7 +147,7 @@ pub(crate) fn entries(target: &Target<'_>) -> Result<Vec<(Key, Value)>> {
         let tail = shared.tail()?.counters;
         let decode = |key: &[u8]| Key::decode(key).map_err(|_| shared.integrity(0, "a stored key is malformed"));
         let mut entries = Vec::new();
-        for ordinal in 0..tail.next_ordinal {
+        for ordinal in shared.first_ordinal(tail.sequence)..tail.next_ordinal {
             if let Some(record) = shared.ordinal_at(tail.sequence, ordinal)?
                 && let Some(seen) = transaction.overlay(record)
             {
@@ -166,7 +168,7 @@ fn clear(in_hand: &InHand) -> Result<()> {
         let shared = transaction.shared();
         let tail = shared.tail()?.counters;
         let mut keys = Vec::new();
-        for ordinal in 0..tail.next_ordinal {
+        for ordinal in shared.first_ordinal(tail.sequence)..tail.next_ordinal {
             if let Some(record) = shared.ordinal_at(tail.sequence, ordinal)? {
                 keys.push((record.hash(), record.key().to_vec()));
             }
@@ -223,7 +225,7 @@ fn apply(in_hand: &InHand, drained: &Drained, only_absent: bool) -> Result<usize
 impl Pod {
     fn begin(&self) -> Result<InHand> {
         self.require_writable()?;
-        let transaction = Transaction::begin(Arc::clone(&self.shared), self.options.lock_timeout)?;
+        let transaction = Transaction::begin(Arc::clone(&self.shared), self.options.writing())?;
         Ok(Rc::new(RefCell::new(Some(transaction))))
     }
 
@@ -273,6 +275,7 @@ impl Pod {
         let transaction = Txn { in_hand, seed: self.shared.header.seed };
         let result = body(&transaction)?;
         commit(&transaction.in_hand)?;
+        self.after_write();
         Ok(result)
     }
 
@@ -293,7 +296,7 @@ impl Pod {
     pub fn lock(&self) -> Result<Guard> {
         let in_hand = self.begin()?;
         join_guard(self, &in_hand);
-        Ok(Guard { in_hand })
+        Ok(Guard { in_hand, pod: self.clone() })
     }
 
     /// Sets many keys as one transaction; later entries win. The iterator is drained before anything is locked.
@@ -340,10 +343,12 @@ impl Pod {
             let key = Hashed::new(&key, seed)?;
             batch.push(Kind::Set, key.hash, &key.key, false, |out| crate::value::encode(&value, out))?;
         }
-        self.shared.commit_many(self.options.lock_timeout, &mut batch, only_absent)
+        let count = self.shared.commit_many(self.options.writing(), &mut batch, only_absent)?;
+        self.after_write();
+        Ok(count)
     }
 
-    /// Removes every key, as one transaction.
+    /// Removes every key, as one transaction, and gives the space back that they took up.
     ///
     /// # Errors
     /// As [`remove`](Pod::remove).
@@ -357,7 +362,39 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clear(&self) -> Result<()> {
-        self.transaction(Txn::clear)
+        self.transaction(Txn::clear)?;
+        if self.shared.is_held_here() { Ok(()) } else { self.shared.tidy(self.options.lock_timeout) }
+    }
+
+    /// Makes the store small: closes the holes in the order that removals left, and gives back what log and index do not need.
+    /// Others read and write meanwhile, in all processes; snapshots stay as they are, and a loop that is under way goes on at its place.
+    ///
+    /// Space that a snapshot needs is given back by later writes, when it is gone. The order is left as it is where it was compacted
+    /// before and somebody still has a snapshot from before that, or loops with [`iter_live`](Pod::iter_live).
+    ///
+    /// # Errors
+    /// `LockTimeout`, `Full`, `Reentrant`, `ReadOnly`. What was done until then stays done, and is right.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend((0..1000).map(|n| (n, n)))?;
+    /// for n in 0..999 {
+    ///     pod.remove(n)?;
+    /// }
+    /// pod.compact()?;
+    /// assert_eq!(pod.get_as::<i64>(999)?, Some(999));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compact(&self) -> Result<()> {
+        self.require_writable()?;
+        if self.origin().is_some() {
+            // Its entries keep their places until they are published.
+            return Ok(());
+        }
+        // Nobody saves in the middle of it, when entries have two sets of places.
+        let _lock = SyncLock::acquire(&self.shared, self.options.lock_timeout, true)?;
+        self.shared.compact(self.options.lock_timeout)
     }
 }
 
@@ -375,7 +412,9 @@ impl Guard {
     /// ```
     pub fn commit(self) -> Result<()> {
         leave_guard(&self.in_hand);
-        commit(&self.in_hand)
+        commit(&self.in_hand)?;
+        self.pod.after_write();
+        Ok(())
     }
 
     /// Forgets what was written and gives the lock back.
@@ -399,7 +438,9 @@ impl Drop for Guard {
             drop(self.in_hand.borrow_mut().take());
         } else {
             // `commit` reports what is kept silent about here.
-            let _ = commit(&self.in_hand);
+            if commit(&self.in_hand).is_ok() {
+                self.pod.after_write();
+            }
         }
     }
 }

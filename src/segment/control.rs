@@ -6,11 +6,12 @@
 
 use super::counters::CommitState;
 use crate::limits::PROCESSES_MAX;
-use crate::sys::atomic::{AtomicU32, Word};
+use crate::sys::atomic::{HalfWord, Word};
+use crate::sys::map::FileMap;
 use crate::sys::robust_mutex::RobustMutex;
 
 /// Changes with every change of this file, of the index's words or of the order's words.
-pub(crate) const LAYOUT: u64 = 2;
+pub(crate) const LAYOUT: u64 = 5;
 
 /// Starts the control file: `tastyCTL`.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tastyCTL");
@@ -81,6 +82,32 @@ pub(crate) struct Log {
     pub(crate) victim_at: Word,
     /// The newest transaction when a segment was last entered.
     pub(crate) noted: Word,
+    /// Where the victim is the oldest segment: marks of removals not newer than this may be dropped from it. Else 0.
+    pub(crate) drops: Word,
+    /// Bytes of the marks of removed keys among those that are live; may be too high by what a kill left.
+    pub(crate) marks: Word,
+    /// Not 0 while something is to be done outside the mutex (`store/space.rs`). Set under it, exchanged by who does it.
+    pub(crate) chores: Word,
+    /// One more than the segment that is entered next, if it has no blocks, or 0.
+    pub(crate) bare: Word,
+    /// One more than free segments whose blocks are not needed, or 0.
+    pub(crate) excess: [Word; 2],
+    /// The transaction up to which the shards are saved.
+    pub(crate) saved: Word,
+    /// The number of a segment before which the log held nothing newer than `saved`.
+    pub(crate) saved_order: Word,
+    /// The same for `saving`.
+    pub(crate) saving_order: Word,
+    /// The transaction up to which somebody is saving them, or was when he died; else `saved`.
+    pub(crate) saving: Word,
+    /// Keys changed since `saved`; a kill may leave it too high, never too low.
+    pub(crate) dirty: Word,
+    /// Keys changed since `saving`, alike.
+    pub(crate) dirty_next: Word,
+    /// The shards may hold keys with ordinals below this one: which of them were removed since `saved` must stay known.
+    pub(crate) saved_ordinals: Word,
+    /// The same for `saving`.
+    pub(crate) saving_ordinals: Word,
 }
 
 #[derive(Debug)]
@@ -90,8 +117,16 @@ pub(crate) struct Table {
     pub(crate) current: Word,
     /// The table that is being filled, or 0.
     pub(crate) next: Word,
+    /// The table that was replaced last, if nobody gave blocks back since, or 0.
+    pub(crate) old: Word,
+    /// While a process gives back the blocks of all but the current table: the page of the index file where those end. Else 0.
+    pub(crate) punching: Word,
+    /// That process, as in a segment's slot.
+    pub(crate) puncher: Word,
     /// Slots of the current table that stand in the next one too.
     pub(crate) migrated: Word,
+    /// Slots of the current table of which some may stand in the next one.
+    pub(crate) copying: Word,
     /// Words of the next table that were zeroed.
     pub(crate) zeroed: Word,
     /// Slots of the current table in use; may be too high by one for each killed writer.
@@ -104,6 +139,82 @@ pub(crate) struct Table {
     /// than it when it looks was taken too late.
     pub(crate) dropped: Word,
 }
+
+/// The order, and its compaction (`store/compact.rs`).
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Order {
+    /// Below it the order has no words, and never will. Only ever raised.
+    pub(crate) low: Word,
+    /// Bytes of the order file whose blocks were given back, or are about to be.
+    pub(crate) punched: Word,
+    /// The ordinal from which positions in order count: in transactions from `since` on.
+    pub(crate) first: Word,
+    /// The transaction that ended the last compaction.
+    pub(crate) since: Word,
+    /// What `first` was in transactions before `since`.
+    pub(crate) before: Word,
+    /// The ordinal that the compaction under way gave out last, in falling order; 0 where none is under way.
+    pub(crate) fill: Word,
+    /// Keys with this ordinal and higher ones had their turn.
+    pub(crate) cut: Word,
+    /// The ordinal that follows the last one that there was when the compaction began: a word without a key stands there.
+    pub(crate) start: Word,
+}
+
+/// What the tasks of a tracker need; 0 in a store of another kind.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub(crate) struct Tasks {
+    /// Not 0: the store is a tracker. This and the next four follow from the settings in the log.
+    pub(crate) is_tracker: Word,
+    pub(crate) max_tries: Word,
+    pub(crate) lease_nanoseconds: Word,
+    /// First delay in nanoseconds, factor as the bits of a float, longest delay in nanoseconds; all 0 without.
+    pub(crate) backoff: [Word; 3],
+    /// Bytes of the three files that have disk blocks, as in [`Ready`].
+    pub(crate) bits_ready: Word,
+    pub(crate) queue_ready: Word,
+    pub(crate) claims_ready: Word,
+    /// Blocks of the bits that were emptied.
+    pub(crate) blocks: Word,
+    /// Entries of the two heaps.
+    pub(crate) waiting: [Word; 2],
+    /// The heaps (`index/queue.rs`): an entry on its way, and to which heap plus one; whether an entry is being stored.
+    pub(crate) moving: [Word; 3],
+    pub(crate) moving_to: Word,
+    pub(crate) storing: Word,
+    /// Places in the table of claims that were ever used, one more than the first free one or 0, and how many are held.
+    pub(crate) claims_used: Word,
+    pub(crate) claims_free: Word,
+    pub(crate) claims: Word,
+    /// Coarse nanoseconds since boot when the holders of claims were last looked at.
+    pub(crate) looked: Word,
+    /// Grows with each commit after which an attempt to claim may come to something else: a task waits, or nobody holds one.
+    pub(crate) brought: Word,
+    /// What `brought` was when idle workers were last woken.
+    pub(crate) woken: Word,
+    /// Finished tasks at moments: seconds since 1970 and how many, in turn.
+    pub(crate) samples: [[Word; 2]; SAMPLES],
+    /// How many samples were taken.
+    pub(crate) sampled: Word,
+}
+
+impl Tasks {
+    pub(crate) fn ready(&self) -> [&Word; 3] {
+        [&self.bits_ready, &self.queue_ready, &self.claims_ready]
+    }
+
+    /// What must not change between a close in good order and the next open.
+    pub(crate) fn lasting_words(&self) -> impl Iterator<Item = &Word> {
+        let rules = [&self.is_tracker, &self.max_tries, &self.lease_nanoseconds, &self.blocks];
+        let queue = [&self.moving_to, &self.storing, &self.claims_used, &self.claims_free, &self.claims];
+        rules.into_iter().chain(queue).chain(&self.backoff).chain(&self.waiting).chain(self.ready())
+    }
+}
+
+/// Moments that the rate of work is found from.
+pub(crate) const SAMPLES: usize = 32;
 
 /// Bytes of the files that have disk blocks. Only ever raised, by anybody who allocated.
 #[derive(Debug)]
@@ -123,9 +234,39 @@ pub(crate) struct Ready {
 #[repr(C, align(128))]
 pub(crate) struct Wake {
     /// Sleepers wait on this; changed by whoever wakes them.
-    pub(crate) notice: AtomicU32,
+    pub(crate) notice: HalfWord,
     /// Not 0 while somebody may sleep. Set by sleepers, cleared by the waker.
-    pub(crate) sleepers: AtomicU32,
+    pub(crate) sleepers: HalfWord,
+    /// The same two for workers who wait for tasks.
+    pub(crate) work: HalfWord,
+    pub(crate) idle: HalfWord,
+}
+
+/// How far the log is on the disk. Written without the mutex, by whoever flushes (`store/durable.rs`).
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Flush {
+    /// Not 0 once anybody asked for durability; a stored option keeps it. Set under the mutex.
+    pub(crate) asked: Word,
+    /// Every transaction up to this one is on the disk. Only ever raised, after a flush that began behind its commit [flushed].
+    pub(crate) horizon: Word,
+    /// The order of the segment in which the log ended when that flush began.
+    pub(crate) order: Word,
+    /// How many flushes failed, or had an outcome that nobody knows.
+    pub(crate) failed: Word,
+    /// How many of them are made good: what they may have lost was written again and flushed. Only ever raised.
+    pub(crate) mended: Word,
+    /// Who flushes, and until when he is waited for; 0 for nobody. Exchanged by whoever begins, ends, or takes over.
+    pub(crate) leader: Word,
+    /// Successful flushes, for `stats`, and to tell the next how long one takes. Approximate beside a leader that was taken over.
+    pub(crate) flushes: Word,
+    /// Transactions that the last one made durable, and the most that one did.
+    pub(crate) batch: Word,
+    pub(crate) batch_max: Word,
+    /// How long the last one took.
+    pub(crate) nanoseconds: Word,
+    /// Waiters sleep on this; changed by whoever ends a flush.
+    pub(crate) round: HalfWord,
 }
 
 /// One process that has the store open. Claimed by exchanging `pid` from 0, or from a dead process's.
@@ -136,6 +277,8 @@ pub(crate) struct Process {
     pub(crate) started_ticks: Word,
     /// First bytes of its program's name.
     pub(crate) program: [Word; 4],
+    /// How many holds it has on automatic saving. Written by itself only.
+    pub(crate) holds: Word,
 }
 
 #[derive(Debug)]
@@ -147,8 +290,11 @@ pub(crate) struct Control {
     pub(crate) commit: CommitState,
     pub(crate) log: Log,
     pub(crate) table: Table,
+    pub(crate) order: Order,
     pub(crate) ready: Ready,
     pub(crate) wake: Wake,
+    pub(crate) tasks: Tasks,
+    pub(crate) flush: Flush,
     pub(crate) processes: [Process; PROCESSES_MAX],
 }
 
@@ -158,6 +304,14 @@ const _: () = assert!(size_of::<Stamps>() == 128);
 const _: () = assert!(size_of::<Lock>() == 128);
 const _: () = assert!(size_of::<Process>() == 64);
 const _: () = assert!(CONTROL_BYTES == 4096 + 4096 * 64);
+
+/// The boot in which the first bytes of a control file were written, if they are some of this layout.
+pub(crate) fn boot_in(bytes: &[u8]) -> Option<[u64; 2]> {
+    let (words, _) = bytes.as_chunks::<8>();
+    let [magic, layout, one, other, ..] = words else { return None };
+    let is_ours = u64::from_ne_bytes(*magic) == MAGIC && u64::from_ne_bytes(*layout) == LAYOUT;
+    is_ours.then(|| [u64::from_ne_bytes(*one), u64::from_ne_bytes(*other)])
+}
 
 /// The control pages that this process has mapped: device, inode, whether it may write, and where.
 static MAPPED: crate::sys::fork_lock::ForkLock<Vec<(u64, u64, bool, &'static Control)>> = crate::sys::fork_lock::ForkLock::new(Vec::new());
@@ -171,13 +325,22 @@ pub(crate) fn map(file: &std::fs::File, writable: bool) -> std::io::Result<&'sta
     if let Some((.., control)) = known {
         return Ok(control);
     }
-    let map = Box::leak(Box::new(crate::sys::map::FileMap::new(file, CONTROL_BYTES, CONTROL_BYTES, writable)?));
+    let map = Box::leak(Box::new(FileMap::new(file, CONTROL_BYTES, CONTROL_BYTES, writable)?));
     // SAFETY: the mapping is as long as the structure, starts at a page, and is never unmapped. Every field is an atomic
     // or the mutex, for all of which any bytes are a valid value and which other processes access in the same way. Of a
     // read-only mapping nothing is ever stored to: `store::Shared::writable` stands before every writer.
     let control = unsafe { &*map.address().cast::<Control>() };
     mapped.push((stamp.device, stamp.inode, writable, control));
     Ok(control)
+}
+
+/// Maps a control page of this process and its forks alone. The caller keeps the mapping for as long as anybody uses the page: who
+/// holds its mutex keeps the caller's, so that no thread's list of robust mutexes leads into it when it ends.
+pub(crate) fn map_own(file: &std::fs::File) -> std::io::Result<(FileMap, &'static Control)> {
+    let map = FileMap::new(file, CONTROL_BYTES, CONTROL_BYTES, true)?;
+    // SAFETY: as above, but for the end of the mapping, which is the caller's: `store::Shared` keeps it beside the reference.
+    let control = unsafe { &*map.address().cast::<Control>() };
+    Ok((map, control))
 }
 
 /// For the hooks around a fork: a child must find the list whole.

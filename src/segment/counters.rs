@@ -19,12 +19,30 @@ pub(crate) struct Counters {
     pub(crate) dirty: u64,
     /// Tasks done.
     pub(crate) done: u64,
-    /// Tasks tried as often as they may be.
+    /// Tasks tried at least once.
     pub(crate) tried: u64,
     /// Tasks aborted.
     pub(crate) aborted: u64,
+    /// Tasks not done, that nobody works on, and that nobody may try any more: aborted or tried out.
+    pub(crate) failed: u64,
     /// The checksum that the next record continues.
     pub(crate) chain: u64,
+}
+
+/// The index has fewer slots than this counts.
+const HALF: u64 = u32::MAX as u64;
+
+impl Counters {
+    /// Aborted and failed tasks in one word.
+    #[inline(always)]
+    pub(crate) fn given_up(&self) -> u64 {
+        self.aborted & HALF | self.failed << 32
+    }
+
+    /// The reverse of [`given_up`](Counters::given_up).
+    pub(crate) fn set_given_up(&mut self, word: u64) {
+        (self.aborted, self.failed) = (word & HALF, word >> 32);
+    }
 }
 
 /// In place of a slot's sequence while its fields change; no transaction has this number.
@@ -70,12 +88,13 @@ impl CommitState {
             let sequence = self.commit.load(Ordering::Acquire);
             let slot = &self.slots[(sequence & 1) as usize];
             let before = slot.sequence.load(Ordering::Acquire);
-            let [length, next_ordinal, dirty, done, tried, aborted, chain] =
+            let [length, next_ordinal, dirty, done, tried, given_up, chain] =
                 std::array::from_fn(|field| slot.fields[field].load(Ordering::Relaxed));
             fence(Ordering::Acquire);
             let after = slot.sequence.load(Ordering::Relaxed);
             if before == sequence && after == sequence {
-                return Some(Counters { sequence, length, next_ordinal, dirty, done, tried, aborted, chain });
+                let (aborted, failed) = (given_up & HALF, given_up >> 32);
+                return Some(Counters { sequence, length, next_ordinal, dirty, done, tried, aborted, failed, chain });
             }
             still = if seen == Some(sequence) { still + 1 } else { 0 };
             seen = Some(sequence);
@@ -92,8 +111,8 @@ impl CommitState {
         // A reader of the transaction before the last may still look at this slot: tell it before changing the fields.
         slot.sequence.store(BEING_FILLED, Ordering::Relaxed);
         fence(Ordering::Release);
-        let fields =
-            [counters.length, counters.next_ordinal, counters.dirty, counters.done, counters.tried, counters.aborted, counters.chain];
+        let Counters { length, next_ordinal, dirty, done, tried, chain, .. } = *counters;
+        let fields = [length, next_ordinal, dirty, done, tried, counters.given_up(), chain];
         for (word, value) in slot.fields.iter().zip(fields) {
             word.store(value, Ordering::Relaxed);
         }

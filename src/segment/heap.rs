@@ -132,17 +132,24 @@ impl Heap {
             "the writer reserved the space"
         );
         let words = self.words(position, bytes.len().div_ceil(8) as u64, self.map.capacity()).expect("checked above");
-        let mut pieces = bytes.chunks_exact(8);
-        let mut targets = words.iter();
-        for (piece, word) in pieces.by_ref().zip(targets.by_ref()) {
-            word.fill(u64::from_ne_bytes(piece.try_into().expect("eight bytes")));
+        if cfg!(feature = "crash-points") {
+            // A kill comes in the middle of a record too.
+            let half = words.len() / 2;
+            fill(&words[..half], &bytes[..half * 8]);
+            crash::point("log half written");
         }
-        if let (rest @ [_, ..], Some(word)) = (pieces.remainder(), words.last()) {
-            let mut last = [0; 8];
-            last[..rest.len()].copy_from_slice(rest);
-            word.fill(u64::from_ne_bytes(last));
-        }
+        fill(words, bytes);
         crash::point("log written");
+    }
+
+    /// Asks for the cache lines from `position` on, where the next records will be written: a store to a line that is not
+    /// there holds up the next atomic instruction, which is under the mutex, until it is.
+    #[inline(always)]
+    pub(crate) fn prefetch_tail(&self, position: Position, bytes: u64) {
+        let address = self.map.address().wrapping_add(position.bytes() as usize);
+        for offset in (0..bytes as usize).step_by(64) {
+            prefetch_address(address.wrapping_add(offset));
+        }
     }
 
     /// Asks for the first cache lines of a record ahead of its use.
@@ -161,5 +168,22 @@ impl Heap {
         let offset = (bytes.as_ptr() as usize).wrapping_sub(self.map.address() as usize);
         assert!((offset as u64) < self.map.capacity(), "the bytes were borrowed from this heap");
         Position::from_bytes(offset as u64)
+    }
+}
+
+/// Stores bytes as words, the last one filled up with zeros.
+#[inline(always)]
+fn fill(words: &[Word], bytes: &[u8]) {
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    let (block_words, rest_words) = words.split_at(blocks.len() * 8);
+    for (block, words) in blocks.iter().zip(block_words.as_chunks::<8>().0) {
+        for (word, piece) in words.iter().zip(block.as_chunks::<8>().0) {
+            word.fill(u64::from_ne_bytes(*piece));
+        }
+    }
+    for (word, piece) in rest_words.iter().zip(rest.chunks(8)) {
+        let mut filled = [0; 8];
+        filled[..piece.len()].copy_from_slice(piece);
+        word.fill(u64::from_ne_bytes(filled));
     }
 }

@@ -28,6 +28,11 @@ impl MappedWords {
         &self.map
     }
 
+    /// Changes the word if it is what is expected, for what is written without the mutex too.
+    pub(crate) fn exchange_if(&self, at: u64, expected: u64, value: u64) -> bool {
+        self.word(at).exchange_if(expected, value)
+    }
+
     #[inline(always)]
     fn word(&self, at: u64) -> &Word {
         assert!(at < self.map.capacity() / 8, "the index's bounds were checked when its descriptor was read");

@@ -5,18 +5,22 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::grow::SLOTS_PER_INSERT;
-use crate::index::order;
+use crate::index::order::{self, TaskWord};
 use crate::index::table::{Entry, Found};
-use crate::log::batch::{Batch, Cursor, Entered, Pending};
+use crate::log::batch::{Batch, Claiming, Cursor, Entered, Pending};
 use crate::log::header::SegmentHeader;
-use crate::log::record::{self, Given, Kind, Record};
+use crate::log::record::{self, Given, Kind, Record, Standing};
 use crate::segment::control::DAMAGED;
 use crate::segment::counters::Counters;
 use crate::segment::heap::{Position, Segment};
+use crate::store::clean::Cleaned;
+use crate::store::dirty::Dirtied;
 use crate::store::locked::Locked;
 use crate::store::shared::Shared;
+use crate::store::tasks::Noted;
 use crate::sys::atomic::Ordering;
-use std::ops::Deref;
+use crate::sys::file;
+use std::ops::{Deref, Range};
 
 /// Where the log ends, and what stands there.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +28,34 @@ pub(crate) struct Tail {
     pub(crate) cursor: Cursor,
     pub(crate) counters: Counters,
     pub(crate) fingerprint: u64,
+}
+
+/// How many records ahead of its use a slot of the table is asked for.
+const PREFETCHED_RECORDS: usize = 8;
+/// Bytes of records that are completed before they are copied to the log: fewer than the nearest cache holds.
+const RUN_BYTES_MAX: usize = 16 << 10;
+
+/// Records that lie side by side in the batch and in the log, to be copied at once.
+struct Run {
+    at: Position,
+    bytes: Range<usize>,
+}
+
+impl Run {
+    /// Takes the next record in, if it lies behind the others.
+    fn extend(&mut self, at: Position, bytes: Range<usize>) -> bool {
+        let length = self.bytes.len();
+        let is_next = length > 0 && self.bytes.end == bytes.start && self.at.plus(length as u64) == at;
+        let fits = is_next && length < RUN_BYTES_MAX;
+        if fits {
+            self.bytes.end = bytes.end;
+        }
+        fits
+    }
+
+    fn write(&self, shared: &Shared, batch: &[u8], is_durable: bool) -> Result<()> {
+        if self.bytes.is_empty() { Ok(()) } else { shared.put(self.at, &batch[self.bytes.clone()], is_durable) }
+    }
 }
 
 /// Where a batch will lie.
@@ -46,10 +78,26 @@ impl Placement {
         bytes
     }
 
+    /// The runs of segments that the batch enters.
+    pub(crate) fn entered(&self) -> impl Iterator<Item = (Segment, u64)> {
+        self.entered.iter().map(|entered| (entered.segment, entered.span))
+    }
+
     /// One more than the highest segment that the batch enters.
     pub(crate) fn segments(&self) -> u64 {
         self.entered.iter().map(|entered| entered.segment.0 + entered.span).max().unwrap_or(0)
     }
+}
+
+/// Who publishes a record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum By {
+    /// Who has just sealed it; with the key's slot, or the one that is free for it, where that was found before.
+    Writer(Option<(u64, bool)>),
+    /// The next owner of the mutex.
+    Repair,
+    /// Who builds the index anew: nobody else has the store open.
+    Rebuild,
 }
 
 impl<S: Deref<Target = Shared>> Locked<S> {
@@ -59,20 +107,32 @@ impl<S: Deref<Target = Shared>> Locked<S> {
     pub(crate) fn commit(&self, batch: &mut Batch) -> Result<u64> {
         self.require_same_process()?;
         let shared = self.shared();
+        let is_durable = self.writing.is_durable;
+        let outcome = shared.commit_replacement(batch, is_durable);
+        if let Some(sequence) = outcome.or_else(|error| shared.take_back(is_durable, error))? {
+            return Ok(sequence);
+        }
         let tail = shared.tail()?;
         let cleaned = shared.clean(batch)?;
         let placement = shared.place(tail.cursor, batch)?;
         shared.reserve(&tail, &placement, batch)?;
-        let mut counters = shared.resolve(&tail, batch)?;
-        shared.write(&tail, &mut counters, &placement, batch)?;
+        let (mut counters, dirtied) = shared.resolve(&tail, batch)?;
+        let outcome = shared.write(&tail, &mut counters, &placement, batch, is_durable);
+        outcome.or_else(|error| shared.take_back(is_durable, error))?;
+        shared.note_dirtied(dirtied);
         shared.control.log.start.set(tail.cursor.at.0);
         shared.control.log.sealed.store(placement.last.0, Ordering::Release);
         let inserted = shared.publish_batch(batch).inspect_err(|_| shared.control.stamps.state.set(DAMAGED))?;
         shared.control.commit.publish(&counters);
+        if counters.done != tail.counters.done {
+            shared.take_sample(&counters);
+        }
         // The transaction is committed, whatever becomes of the next table and segment.
         let outcome = shared.growth().step(SLOTS_PER_INSERT * (inserted + 1), shared);
+        let is_entered = !placement.entered.is_empty();
+        let is_cleaned = matches!(cleaned, Cleaned::All);
         let outcome = outcome.and(shared.cleaned_to(cleaned, counters.sequence));
-        let outcome = if placement.entered.is_empty() { outcome } else { outcome.and(shared.choose_next(placement.end.segment)) };
+        let outcome = if is_entered || is_cleaned { outcome.and(shared.choose_next(placement.end.segment, is_entered)) } else { outcome };
         if outcome.is_err() {
             shared.control.stamps.state.set(DAMAGED);
         }
@@ -90,9 +150,14 @@ impl Shared {
             return Ok(Tail { cursor, counters: Counters { chain: self.header.salt, ..Counters::default() }, fingerprint: 0 });
         }
         let last = self.sealed_record(at)?;
+        Ok(Tail { cursor: self.cursor_behind(at, &last)?, counters: self.counters()?, fingerprint: last.fingerprint() })
+    }
+
+    /// Where the log goes on behind its last record.
+    #[inline]
+    pub(crate) fn cursor_behind(&self, at: Position, last: &Record<'_>) -> Result<Cursor> {
         let segment = at.segment();
-        let cursor = Cursor { at: at.plus(last.bytes().len() as u64), segment, span: self.slot(segment)?.span.get() };
-        Ok(Tail { cursor, counters: self.counters()?, fingerprint: last.fingerprint() })
+        Ok(Cursor { at: at.plus(last.bytes().len() as u64), segment, span: self.slot(segment)?.span.get() })
     }
 
     /// The record at the sealed position.
@@ -122,15 +187,18 @@ impl Shared {
     }
 
     /// Finds what each record replaces and gives out ordinals. Changes only the batch.
-    fn resolve(&self, tail: &Tail, batch: &mut Batch) -> Result<Counters> {
+    fn resolve(&self, tail: &Tail, batch: &mut Batch) -> Result<(Counters, Dirtied)> {
+        let mut dirtied = Dirtied::default();
         let mut counters = Counters { sequence: tail.counters.sequence + 1, ..tail.counters };
         let mut fingerprint = tail.fingerprint;
         let (_, table) = self.table()?;
+        let max_tries = self.max_tries_for(batch)?;
         for index in 0..batch.records.len() {
-            if let Some(later) = batch.records.get(index + 8) {
+            if let Some(later) = batch.records.get(index + PREFETCHED_RECORDS) {
                 table.prefetch(later.hash);
             }
             let mut pending = batch.records[index];
+            let mut from = 0;
             if pending.is_moved {
                 pending.fingerprint = fingerprint;
                 batch.records[index] = pending;
@@ -138,6 +206,9 @@ impl Shared {
             }
             if pending.kind == Kind::Settings {
                 pending.previous = Position(self.control.log.settings.get());
+                if !pending.is_renumbered {
+                    pending.ordinal = self.control.order.first.get();
+                }
             } else {
                 let found = match self.confirm(pending.hint)? {
                     Some((slot, entry)) => Found::At { slot, entry },
@@ -159,9 +230,23 @@ impl Shared {
                 };
                 pending.slot = slot;
                 pending.has_slot = matches!(found, Found::At { .. });
+                if present && pending.must_be_new {
+                    batch.refused = Some(index);
+                    return Err(Error::new(ErrorKind::DuplicateKey, "a key that must be new is there already"));
+                }
+                if !pending.afresh {
+                    // The mark that the key is gone counts too.
+                    let before = if pending.has_slot { self.record(pending.previous)?.version() } else { 0 };
+                    self.count_dirtied(before, &mut dirtied);
+                }
                 if present && !pending.afresh {
                     let replaced = self.record(pending.previous)?;
-                    pending.ordinal = replaced.ordinal();
+                    from = replaced.ordinal();
+                    if pending.is_renumbered {
+                        counters.next_ordinal = counters.next_ordinal.max(pending.ordinal + 1);
+                    } else {
+                        pending.ordinal = replaced.ordinal();
+                    }
                     fingerprint = fingerprint.wrapping_sub(record::fingerprint(pending.hash, replaced.version()));
                 }
                 if pending.kind == Kind::Set {
@@ -173,9 +258,11 @@ impl Shared {
                         if pending.afresh {
                             pending.previous = batch.records[index - 1].at;
                         }
-                        pending.ordinal = counters.next_ordinal;
+                        if !pending.is_placed {
+                            pending.ordinal = counters.next_ordinal;
+                        }
                         pending.is_new = true;
-                        counters.next_ordinal += 1;
+                        counters.next_ordinal = counters.next_ordinal.max(pending.ordinal + 1);
                         counters.length += 1;
                     }
                     _ => {
@@ -187,21 +274,50 @@ impl Shared {
                     }
                 }
             }
+            if let Some(max_tries) = max_tries
+                && pending.kind != Kind::Settings
+            {
+                let is_there = self.is_tracker() && !pending.is_new && !pending.afresh;
+                let before = if is_there {
+                    order::task(&self.order, from).standing
+                } else if self.is_tracker() || pending.is_new || pending.afresh {
+                    Standing::default()
+                } else {
+                    self.standing_in_pod(pending.previous, max_tries)?
+                };
+                let record = Record::of(batch.record(index)).expect("the batch was built by record::append");
+                let tally = self.tally(&pending, &record, before, max_tries);
+                if tally.is_err() {
+                    batch.refused = Some(index);
+                }
+                pending.tally = tally?;
+                pending.tally.count(&mut counters);
+            }
+            if pending.kind == Kind::Settings {
+                let record = Record::of(batch.record(index)).expect("the batch was built by record::append");
+                if !pending.is_renumbered {
+                    record.count_all(&mut counters);
+                }
+            }
             pending.fingerprint = fingerprint;
             batch.records[index] = pending;
         }
-        Ok(counters)
+        Ok((counters, dirtied))
     }
 
     /// Writes the records behind the tail.
-    fn write(&self, tail: &Tail, counters: &mut Counters, placement: &Placement, batch: &mut Batch) -> Result<()> {
+    fn write(&self, tail: &Tail, counters: &mut Counters, placement: &Placement, batch: &mut Batch, is_durable: bool) -> Result<()> {
+        let horizon = self.control.flush.horizon.load(Ordering::Acquire).min(counters.sequence);
+        let lag = if is_durable { counters.sequence - horizon } else { 0 };
         // What is counted up to the record before: a segment's head tells.
         let mut counted = tail.counters;
         let mut fingerprint = tail.fingerprint;
         let mut entered = placement.entered.iter().peekable();
         let mut order = None;
+        let mut run = Run { at: Position::NONE, bytes: 0..0 };
         for index in 0..batch.records.len() {
-            let Pending { offset, length, ordinal, previous, is_new, is_moved, kind, .. } = batch.records[index];
+            let Pending { offset, length, at, ordinal, previous, is_new, is_moved, is_placed, is_renumbered, kind, tally, .. } =
+                batch.records[index];
             if let Some(entered) = entered.next_if(|entered| entered.records == index) {
                 let before = match order {
                     Some(order) => order,
@@ -216,58 +332,78 @@ impl Shared {
                     fingerprint,
                     records: index as u64,
                     start: tail.cursor.at,
+                    durable: horizon,
                 };
-                self.heap.write(entered.from, &record::jump(entered.rest, entered.segment.start()));
+                self.put(entered.from, &record::jump(entered.rest, entered.segment.start()), is_durable)?;
                 self.enter_segment(entered.segment, &header)?;
             }
             fingerprint = batch.records[index].fingerprint;
             let is_last = index + 1 == batch.records.len();
             let bytes = &mut batch.bytes[offset..offset + length];
             let version = if is_moved { Record::of(bytes).map_or(0, |record| record.version()) } else { counters.sequence };
-            let given = Given { version, previous, ordinal, is_last, is_new, is_moved, fingerprint };
+            let lag = if is_last { lag } else { 0 };
+            let given = Given { version, previous, ordinal, is_last, is_new, is_moved, is_placed, is_renumbered, fingerprint, tally, lag };
             counted.chain = record::complete(bytes, given, counted.chain);
-            if is_new {
-                counted.length += 1;
-                counted.next_ordinal = ordinal + 1;
+            counted.length += u64::from(is_new);
+            if kind == Kind::Set && (is_new || is_renumbered) {
+                counted.next_ordinal = counted.next_ordinal.max(ordinal + 1);
             }
             counted.length -= u64::from(kind == Kind::Remove && !is_moved);
+            if !is_moved {
+                tally.count(&mut counted);
+                if kind == Kind::Settings && !is_renumbered {
+                    Record::of(bytes).inspect(|record| record.count_all(&mut counted));
+                }
+            }
+            if !run.extend(at, offset..offset + length) {
+                run.write(self, &batch.bytes, is_durable)?;
+                run = Run { at, bytes: offset..offset + length };
+            }
         }
         counters.chain = counted.chain;
-        // Records that lie side by side in the batch and in the log are copied at once.
-        let mut run = 0..0;
-        let mut run_at = Position::NONE;
-        for pending in &batch.records {
-            if run.end == pending.offset && run_at.plus(run.len() as u64) == pending.at && !run.is_empty() {
-                run.end += pending.length;
-                continue;
-            }
-            if !run.is_empty() {
-                self.heap.write(run_at, &batch.bytes[run.clone()]);
-            }
-            run = pending.offset..pending.offset + pending.length;
-            run_at = pending.at;
-        }
-        if !run.is_empty() {
-            self.heap.write(run_at, &batch.bytes[run]);
-        }
+        run.write(self, &batch.bytes, is_durable)?;
         Ok(())
+    }
+
+    /// Writes bytes behind the seal: what is going to be flushed through the file, since a store through the mapping would
+    /// make a whole huge page dirty.
+    #[inline]
+    pub(crate) fn put(&self, at: Position, bytes: &[u8], is_durable: bool) -> Result<()> {
+        if is_durable {
+            return file::write_at(&self.files.log, bytes, at.bytes()).map_err(|error| Error::io("write", &self.log_path(), error));
+        }
+        self.heap.write(at, bytes);
+        Ok(())
+    }
+
+    /// Forgets what a commit wrote that failed before its seal; of the commits that write through the mapping none does then.
+    #[cold]
+    fn take_back<R>(&self, is_durable: bool, error: Error) -> Result<R> {
+        if is_durable {
+            self.forget_unsealed(&self.tail()?)?;
+        }
+        Err(error)
     }
 
     /// Publishes a sealed batch; returns how many keys got a slot.
     #[inline]
     fn publish_batch(&self, batch: &Batch) -> Result<u64> {
         let mut inserted = 0;
+        let (_, table) = self.table()?;
         for (index, pending) in batch.records.iter().enumerate() {
+            if let Some(later) = batch.records.get(index + PREFETCHED_RECORDS) {
+                table.prefetch(later.hash);
+            }
             let record = Record::of(batch.record(index)).expect("the batch was built by record::append");
             let hint = (!pending.is_moved).then_some((pending.slot, pending.has_slot));
-            inserted += u64::from(self.publish(pending.at, &record, hint)?);
+            inserted += u64::from(self.publish(pending.at, &record, By::Writer(hint), pending.claiming)?);
         }
         Ok(inserted)
     }
 
     /// Makes a sealed record, of which `newest` may be a copy, the newest of its key. May be repeated. True if the key had no slot before.
     #[inline]
-    pub(crate) fn publish(&self, at: Position, newest: &Record<'_>, hint: Option<(u64, bool)>) -> Result<bool> {
+    pub(crate) fn publish(&self, at: Position, newest: &Record<'_>, by: By, claiming: Claiming) -> Result<bool> {
         let (kind, hash, key, size) = (newest.kind(), newest.hash(), newest.key(), newest.bytes().len() as u64);
         // In use is what order or settings name.
         let count_out = |replaced: Option<Position>| match replaced {
@@ -280,6 +416,10 @@ impl Shared {
         if kind == Kind::Settings {
             let replaced = Position(self.control.log.settings.get());
             self.control.log.settings.set(at.0);
+            self.note_first(newest, by);
+            if !newest.is_moved() && !matches!(by, By::Rebuild) {
+                self.note_settings(newest, by)?;
+            }
             count_out(Some(replaced))?;
             return Ok(false);
         }
@@ -290,10 +430,10 @@ impl Shared {
             Ok::<bool, Error>(candidate.hash() == hash && candidate.key() == key)
         };
         let (_, table) = self.table()?;
-        let found = match hint {
+        let found = match by {
             // Slots are never given up: what was found under the same hold of the mutex is still so, or newly taken.
-            Some((slot, true)) => Found::At { slot, entry },
-            Some((slot, false)) if table.entry(slot).0 == 0 => Found::Vacant { slot },
+            By::Writer(Some((slot, true))) => Found::At { slot, entry: table.entry(slot) },
+            By::Writer(Some((slot, false))) if table.entry(slot).0 == 0 => Found::Vacant { slot },
             _ => table.find(hash, table.place.words(), is_key)?,
         };
         let is_newest = match found {
@@ -305,9 +445,44 @@ impl Shared {
             }
             _ => !dead,
         };
-        let inserted = if is_newest { self.set_entry(found, hash, entry, is_key)? } else { false };
+        let elsewhere = match found {
+            Found::At { entry, .. } if is_newest && (newest.is_renumbered() || matches!(by, By::Rebuild)) => {
+                self.elsewhere(entry, newest)?
+            }
+            _ => None,
+        };
         let replaced = if newest.is_new() { None } else { order::load(&self.order, newest.ordinal()) };
-        order::store(&self.order, newest.ordinal(), at, dead);
+        if newest.is_renumbered() && !newest.is_moved() {
+            self.note_renumbered(newest.ordinal(), elsewhere, by)?;
+        }
+        let task = if self.is_tracker() && !matches!(by, By::Rebuild) {
+            // What a moved record once replaced may be gone for long.
+            let is_alone = newest.is_moved() || newest.previous() == Position::NONE;
+            let before = if is_alone { None } else { Some(self.record(newest.previous())?) };
+            self.note_task(newest, &Noted { before, from: elsewhere.unwrap_or(newest.ordinal()), claiming, by })?
+        } else {
+            TaskWord::default()
+        };
+        let set_order = || {
+            order::store(&self.order, newest.ordinal(), at, dead, task);
+            if dead && !newest.is_moved() {
+                self.control.log.marks.set(self.control.log.marks.get() + size);
+            }
+        };
+        if let Some(ordinal) = elsewhere {
+            // The table comes last: while it names the old record, a repair finds the old ordinal.
+            let old = order::load(&self.order, ordinal);
+            set_order();
+            match by {
+                By::Rebuild => order::clear(&self.order, ordinal),
+                _ => order::set_forward(&self.order, ordinal, newest.ordinal()),
+            }
+            let inserted = self.set_entry(found, hash, entry, is_key)?;
+            count_out(replaced).and(count_out(old))?;
+            return Ok(inserted);
+        }
+        let inserted = if is_newest { self.set_entry(found, hash, entry, is_key)? } else { false };
+        set_order();
         count_out(replaced)?;
         Ok(inserted)
     }
@@ -326,7 +501,7 @@ impl Shared {
         };
         let growth = self.growth();
         if let Some(next) = growth.next()
-            && slot < state.migrated.get()
+            && slot < state.copying.get()
         {
             match growth.find_zeroed(&next, hash, is_key)? {
                 Found::At { slot, .. } => next.set(slot, entry),

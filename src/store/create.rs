@@ -28,6 +28,12 @@ pub(crate) fn locate(path: &Path, how: &How) -> Result<PathBuf> {
             ));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && how.create && !how.read_only => {
+            // Refused before anything is made.
+            if !how.any_file_system
+                && let Some(above) = Path::new(".").join(path).ancestors().skip(1).find(|above| above.is_dir())
+            {
+                file::require_coherent(above)?;
+            }
             let made = file::create_directories(path, how.file_mode);
             made.map_err(|error| cannot("create", path, error))?;
         }
@@ -53,8 +59,11 @@ fn require_store_or_empty(path: &Path, how: &How) -> Result<()> {
         return Ok(());
     }
     let entries = fs::read_dir(path).map_err(|error| cannot("read", path, error))?;
-    let mut foreign = entries.filter_map(|entry| entry.ok()).map(|entry| entry.file_name()).filter(|name| name != LIVE);
-    if let Some(name) = foreign.next() {
+    let names: Vec<_> = entries.filter_map(|entry| entry.ok()).map(|entry| entry.file_name()).filter(|name| name != LIVE).collect();
+    if names.iter().any(|name| how.canon.is_name(name)) {
+        return Ok(());
+    }
+    if let Some(name) = names.first() {
         return Err(Error::new(
             ErrorKind::WrongKind,
             format!("open {}: it is no store and not empty (it holds {}); name an empty or new directory", path.display(), name.display()),
@@ -63,10 +72,32 @@ fn require_store_or_empty(path: &Path, how: &How) -> Result<()> {
     if how.create && !how.read_only {
         return Ok(());
     }
-    Err(Error::new(
+    Err(no_store(path))
+}
+
+#[cold]
+pub(crate) fn no_store(path: &Path) -> Error {
+    Error::new(
         ErrorKind::Io,
         format!("open {}: it holds no store; open it with create(true) and without read_only to make one", path.display()),
-    ))
+    )
+}
+
+/// A new log under a name that nobody looks for.
+pub(crate) fn draft_log(live: &Path, draft: &Path, file_mode: u32) -> io::Result<File> {
+    file::create_directories(&live.join("tmp"), file_mode)?;
+    if draft.exists() {
+        file::remove(draft)?;
+    }
+    write_log(draft, file_mode)?;
+    file::open(draft, true)
+}
+
+/// A new log in memory.
+pub(crate) fn memory_log(name: &str) -> io::Result<File> {
+    let file = file::in_memory(name)?;
+    fill_log(&file)?;
+    Ok(file)
 }
 
 pub(crate) fn shared_directory(live: &Path, file_mode: u32) -> Result<()> {
@@ -84,31 +115,29 @@ pub(crate) fn log_if_absent(live: &Path, file_mode: u32) -> Result<()> {
     let draft = temporary.join(LOG);
     let outcome = write_log(&draft, file_mode).and_then(|()| file::rename(&draft, &path));
     outcome.map_err(|error| {
-        let _ = fs::remove_file(&draft);
-        let _ = fs::remove_dir(&temporary);
+        let _ = file::remove(&draft);
+        let _ = file::remove_directory(&temporary);
         cannot("create", &path, error)
     })
 }
 
 fn write_log(path: &Path, file_mode: u32) -> io::Result<()> {
-    let [one, other, seed, salt] = process::random_words();
-    let header = LogHeader { store: [one, other], seed, salt, created_nanoseconds: clock::unix_nanoseconds() };
     let file = file::open_or_create(path, file_mode)?;
-    file::allocate(&file, 0, FIRST_BYTES)?;
-    file::write_at(&file, &header.encode(), 0)?;
-    file::write_at(&file, &SegmentHeader::first(header.salt).encode(header.salt), Segment(0).head().bytes())?;
+    fill_log(&file)?;
     file::sync_data(&file)
 }
 
-/// A file in memory that ends with the process.
-pub(crate) fn memory_file(name: &str) -> io::Result<File> {
-    let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
-    Ok(File::from(nix::sys::memfd::memfd_create(name, flags)?))
+fn fill_log(file: &File) -> io::Result<()> {
+    let [one, other, seed, salt] = process::random_words();
+    let header = LogHeader { store: [one, other], seed, salt, created_nanoseconds: clock::unix_nanoseconds(), loaded: [0, 0] };
+    file::allocate(file, 0, FIRST_BYTES)?;
+    file::write_at(file, &header.encode(), 0)?;
+    file::write_at(file, &SegmentHeader::first(header.salt).encode(header.salt), Segment(0).head().bytes())
 }
 
 /// A copy in memory of what a file holds.
 pub(crate) fn copy_to_memory(mut from: &File, name: &str) -> io::Result<File> {
-    let mut to = memory_file(name)?;
+    let mut to = file::in_memory(name)?;
     io::copy(&mut from, &mut to)?;
     Ok(to)
 }

@@ -1,12 +1,12 @@
 //! Holding the store's mutex: waiting for it, naming who has it, and repairing what a dead owner left.
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Owner, Result};
 use crate::segment::control::{DAMAGED, READY};
 use crate::store::shared::Shared;
 use crate::sys::atomic::Ordering;
 use crate::sys::process::{self, Identity};
 use crate::sys::robust_mutex::Acquired;
-use crate::sys::{clock, fork};
+use crate::sys::{clock, fork, robust_mutex};
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -20,10 +20,21 @@ thread_local! {
     static HELD: RefCell<Vec<(usize, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
+/// How a handle writes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Writing {
+    /// How long it waits for the mutex.
+    pub(crate) timeout: Duration,
+    /// Whether a write returns only when it is on the disk.
+    pub(crate) is_durable: bool,
+}
+
 /// Proof that this thread holds the mutex of a store, and that the store is in order. Dropping it unlocks.
 #[derive(Debug)]
 pub(crate) struct Locked<S: Deref<Target = Shared>> {
     shared: S,
+    /// How what is committed is written, where it is more than looked at.
+    pub(crate) writing: Writing,
     generation: u64,
     released: Cell<bool>,
     /// The mutex belongs to the thread.
@@ -34,17 +45,40 @@ impl<S: Deref<Target = Shared>> Locked<S> {
     /// Waits for the mutex at most `timeout`, then repairs what its last owner may have left by dying.
     #[inline]
     pub(crate) fn new(shared: S, timeout: Duration) -> Result<Locked<S>> {
+        Locked::for_writing(shared, Writing { timeout, is_durable: false })
+    }
+
+    /// The same, to commit something.
+    #[inline]
+    pub(crate) fn for_writing(shared: S, writing: Writing) -> Result<Locked<S>> {
         shared.enter()?;
         shared.require_writer()?;
         shared.require_not_held()?;
         let acquired = match shared.control.lock.mutex.try_lock() {
             Ok(Some(acquired)) => acquired,
-            Ok(None) => shared.wait_for_mutex(timeout)?,
+            Ok(None) => shared.wait_for_mutex(writing.timeout)?,
             Err(error) => return Err(shared.mutex_failed(error)),
         };
+        Locked::hold(shared, writing, acquired)
+    }
+
+    /// The same where nobody has the mutex; nothing where somebody does.
+    pub(crate) fn attempt(shared: S) -> Result<Option<Locked<S>>> {
+        shared.enter()?;
+        shared.require_writer()?;
+        shared.require_not_held()?;
+        let writing = Writing { timeout: Duration::ZERO, is_durable: false };
+        match shared.control.lock.mutex.try_lock() {
+            Ok(acquired) => acquired.map(|acquired| Locked::hold(shared, writing, acquired)).transpose(),
+            Err(error) => Err(shared.mutex_failed(error)),
+        }
+    }
+
+    #[inline]
+    fn hold(shared: S, writing: Writing, acquired: Acquired) -> Result<Locked<S>> {
         // A thread that exits may have lost the list already: then only the mutex itself tells re-entry.
         let _ = HELD.try_with(|held| held.borrow_mut().push((std::ptr::from_ref(&*shared) as usize, fork::generation())));
-        let locked = Locked { shared, generation: fork::generation(), released: Cell::new(false), _not_send: PhantomData };
+        let locked = Locked { shared, writing, generation: fork::generation(), released: Cell::new(false), _not_send: PhantomData };
         locked.shared.note_holder();
         // An owner may also have left between seal and commit without dying: by a panic, or because this process could not
         // reach what another one wrote.
@@ -157,18 +191,28 @@ impl Shared {
         }
     }
 
-    #[cold]
-    fn lock_timeout(&self, timeout: Duration) -> Error {
+    /// Who holds the mutex, and for how long.
+    pub(crate) fn lock_holder(&self) -> Option<(Owner, Duration)> {
+        let thread = self.control.lock.mutex.owner_thread();
+        (thread != 0).then(|| self.noted_holder(thread, Duration::ZERO))
+    }
+
+    /// Whose note stands beside the mutex that a thread holds, or held last; `at_least` for one who has not noted it yet.
+    fn noted_holder(&self, thread: u32, at_least: Duration) -> (Owner, Duration) {
         let lock = &self.control.lock;
-        let thread = lock.mutex.owner_thread();
         let holder = lock.holder.load(Ordering::Acquire);
         // Between taking the mutex and noting so, the note is still that of the owner before.
-        let (owner, since) = if thread == 0 || holder as u32 == thread {
+        if thread == 0 || holder as u32 == thread {
             let held = clock::coarse_nanoseconds().saturating_sub(lock.since.load(Ordering::Relaxed));
             (self.membership.owner_in(self.control, holder >> 32), Duration::from_nanos(held))
         } else {
-            (self.membership.owner_of_thread(self.control, thread), timeout)
-        };
+            (self.membership.owner_of_thread(self.control, thread), at_least)
+        }
+    }
+
+    #[cold]
+    fn lock_timeout(&self, timeout: Duration) -> Error {
+        let (owner, since) = self.noted_holder(self.control.lock.mutex.owner_thread(), timeout);
         let message = format!(
             "{}: {owner} has held the store's lock for {since:.1?}, longer than the lock timeout of {timeout:?}; it is stopped or inside a long transaction: continue or end it, or wait longer with Options::lock_timeout",
             self.directory.display()
@@ -178,7 +222,7 @@ impl Shared {
 
     #[cold]
     fn mutex_failed(&self, error: std::io::Error) -> Error {
-        if error.raw_os_error() == Some(libc::EDEADLK) {
+        if robust_mutex::is_held_by_caller(&error) {
             return self.is_reentrant();
         }
         Error::caused(

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Owner, Result};
 use crate::limits::PROCESSES_MAX;
 use crate::segment::control::{self, Control};
 use crate::store::shared::{Mode, Shared};
-use crate::sys::atomic::{Ordering, Word};
+use crate::sys::atomic::Ordering;
 use crate::sys::fork_lock::ForkLock;
 use crate::sys::process::{self, Identity};
 use crate::sys::{file, fork, locks};
@@ -22,25 +22,29 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-const ATTACHED: u64 = 0;
+pub(crate) const ATTACHED: u64 = 0;
 /// First of the bytes that pins lock.
 pub(crate) const PIN_BASE: u64 = 1 << 20;
+/// Pinned by loops over what is there now: a transaction that never comes, so that it keeps no records.
+pub(crate) const LOOPS: u64 = 1 << 60;
 /// No place in the process table.
 const NO_SLOT: u64 = u32::MAX as u64;
 
 /// This process's part in one store.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    members: ForkLock<Members>,
+    pub(crate) members: ForkLock<Members>,
     slot: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Members {
+pub(crate) struct Members {
     /// Open while this process takes part.
-    locks: Option<File>,
+    pub(crate) locks: Option<File>,
     /// How many snapshots pin a transaction.
-    pins: BTreeMap<u64, u32>,
+    pub(crate) pins: BTreeMap<u64, u32>,
+    /// The log, opened by this process to be flushed through, unless a thread is at it.
+    flush: Option<File>,
 }
 
 /// A store that this process has open.
@@ -55,7 +59,15 @@ struct Registered {
 /// Descriptors of locks files in the hands of openers and leavers.
 static LOCK_FILES: ForkLock<Vec<RawFd>> = ForkLock::new(Vec::new());
 
-fn forget_lock_file(locks: &File) {
+/// Opens the locks file, known to forks from the first moment: a child must not keep a lock that its parent takes on it.
+pub(crate) fn open_lock_file(path: &Path, writable: bool) -> Result<File> {
+    let mut files = LOCK_FILES.lock();
+    let locks = file::open(path, writable).map_err(|error| super::open::cannot("open", path, error))?;
+    files.push(locks.as_raw_fd());
+    Ok(locks)
+}
+
+pub(crate) fn forget_lock_file(locks: &File) {
     LOCK_FILES.lock().retain(|descriptor| *descriptor != locks.as_raw_fd());
 }
 
@@ -126,7 +138,7 @@ fn after_fork_in_child() {
     control::end_of_fork();
     for descriptor in LOCK_FILES.end_of_fork().drain(..) {
         // Whoever held it is a thread of the parent; nobody in the child will close it.
-        let _ = nix::unistd::close(descriptor);
+        file::close_orphan(descriptor);
     }
     JOINING.reset_in_child();
     for entry in registry.iter() {
@@ -134,27 +146,28 @@ fn after_fork_in_child() {
         // The child's descriptors share the parent's locks: closing them here leaves the locks to the parent.
         members.locks = None;
         members.pins.clear();
+        members.flush = None;
         entry.membership.slot.store(NO_SLOT, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
+/// Leaves all stores at the end of the process.
+pub(crate) fn leave_all_at_exit() {
+    let open: Vec<Arc<Shared>> = REGISTRY.lock().iter().filter_map(|entry| entry.shared.upgrade()).collect();
+    for shared in &open {
+        shared.close_at_exit();
+    }
+    // Other threads may go on until the very end: the store stays attached until the kernel takes the locks back.
+    std::mem::forget(open);
+}
+
 /// Leaves all stores when the process exits without dropping its handles.
-#[allow(unsafe_code)]
 fn at_exit() {
     extern "C" fn leave_all() {
-        let open: Vec<Arc<Shared>> = REGISTRY.lock().iter().filter_map(|entry| entry.shared.upgrade()).collect();
-        for shared in &open {
-            shared.close_at_exit();
-        }
-        // Other threads may go on until the very end: the store stays attached until the kernel takes the locks back.
-        std::mem::forget(open);
+        leave_all_at_exit();
     }
     static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: the function is `extern "C"`, takes nothing, and stays loaded as long as the process. Without memory
-        // for it the stores are left as after a kill, which is in order too.
-        unsafe { libc::atexit(leave_all) };
-    });
+    ONCE.call_once(|| process::at_exit(leave_all));
 }
 
 impl Membership {
@@ -225,13 +238,12 @@ impl Membership {
 
     /// A pin on an open file of its own, which forks share: it lasts until the last copy is closed. The caller has pinned the
     /// transaction already.
-    pub(crate) fn lasting_pin(&self, live: &Path, commit: u64) -> Result<File> {
-        let path = live.join(super::open::LOCKS);
-        let failed = |error| Error::io("pin a snapshot in", &path, error);
-        let file = file::open(&path, false).map_err(failed)?;
+    pub(crate) fn lasting_pin(&self, path: &Path, commit: u64) -> Result<File> {
+        let failed = |error| Error::io("pin a snapshot in", path, error);
+        let file = file::open(path, false).map_err(failed)?;
         let is_ours = |ours: &File| Ok(file::stamp(ours)?.inode == file::stamp(&file)?.inode);
         if !self.members.lock().locks.as_ref().map_or(Ok(true), is_ours).map_err(failed)? {
-            return Err(super::open::removed(live));
+            return Err(super::open::removed(path));
         }
         locks::try_shared(&file, PIN_BASE + commit, 1).map_err(failed)?;
         Ok(file)
@@ -253,16 +265,45 @@ impl Membership {
     /// The oldest pin of all processes.
     pub(crate) fn oldest_pin(&self, live: &Path) -> Result<Option<u64>> {
         let members = self.members.lock();
-        let own = members.pins.keys().next().copied();
+        let own = members.pins.range(..LOOPS).next().map(|(pin, _)| *pin);
         let Some(locks) = &members.locks else { return Ok(own) };
         let others =
             super::reserve::first_pin(locks).map_err(|error| Error::io("look for snapshots in", &live.join(super::open::LOCKS), error))?;
         Ok(own.into_iter().chain(others).min())
     }
 
+    /// Takes the file to flush the log through: what the system tells of a failure, it tells each open file once.
+    pub(crate) fn take_flush_file(&self) -> Option<File> {
+        self.members.lock().flush.take()
+    }
+
+    pub(crate) fn keep_flush_file(&self, file: File) {
+        self.members.lock().flush = Some(file);
+    }
+
     /// Distinct transactions that snapshots of this process pin.
     pub(crate) fn own_pins(&self) -> usize {
-        self.members.lock().pins.len()
+        self.members.lock().pins.range(..LOOPS).count()
+    }
+
+    /// Who keeps transactions readable by snapshots, with the oldest that each keeps, as far as the system tells.
+    pub(crate) fn pin_holders(&self) -> Vec<(Owner, u64)> {
+        let inode = self.members.lock().locks.as_ref().and_then(|locks| file::stamp(locks).ok()).map(|stamp| stamp.inode);
+        let held = inode.map(|inode| locks::holders(inode, PIN_BASE, PIN_BASE + LOOPS)).unwrap_or_default();
+        let owner = |pid| Owner { pid, started: process::started(pid), program: process::name_of(pid) };
+        let mut holders: Vec<(Owner, u64)> = held.into_iter().map(|(pid, pin)| (owner(pid), pin - PIN_BASE)).collect();
+        holders.sort_by_key(|(owner, pin)| (*pin, owner.pid));
+        holders
+    }
+
+    /// Whether any process loops over what is there now.
+    pub(crate) fn is_looped(&self, live: &Path) -> Result<bool> {
+        let members = self.members.lock();
+        let Some(locks) = members.locks.as_ref().filter(|_| !members.pins.contains_key(&LOOPS)) else {
+            return Ok(members.pins.contains_key(&LOOPS));
+        };
+        let holder = locks::first_holder(locks, PIN_BASE + LOOPS, 1);
+        Ok(holder.map_err(|error| Error::io("look for loops in", &live.join(super::open::LOCKS), error))?.is_some())
     }
 }
 
@@ -274,6 +315,7 @@ fn claim_slot(control: &Control) -> Result<u64> {
         let entry = &control.processes[index];
         entry.pid.exchange_if(before, u64::from(this.pid)).then(|| {
             entry.started_ticks.set(this.started_ticks);
+            entry.holds.set(0);
             let name = process::program_name();
             for (word, bytes) in entry.program.iter().zip(name.as_bytes().chunks(8).chain(std::iter::repeat(&[][..]))) {
                 let mut padded = [0; 8];
@@ -371,7 +413,7 @@ impl Opening {
         }
     }
 
-    fn finish(mut self) -> File {
+    pub(crate) fn finish(mut self) -> File {
         let locks = self.locks.take().expect("taken only here");
         file::unlock(&locks);
         forget_lock_file(&locks);
@@ -390,14 +432,19 @@ impl Drop for Opening {
     }
 }
 
-#[cold]
-fn opening_timeout(path: &Path, locks: &File, timeout: Duration) -> Error {
-    let note = file::read_at(locks, 0, 64).unwrap_or_default();
+/// Who noted himself in the locks file.
+pub(crate) fn noted_owner(locks: &File, at: u64) -> Owner {
+    let note = file::read_at(locks, at, 64).unwrap_or_default();
     let note = String::from_utf8_lossy(&note).trim().to_owned();
     let mut words = note.splitn(3, ' ');
     let pid = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
     let started = words.next().and_then(|word| word.parse().ok()).and_then(process::started_at);
-    let owner = Owner { pid, started, program: words.next().unwrap_or("unknown").to_owned() };
+    Owner { pid, started, program: words.next().unwrap_or("unknown").to_owned() }
+}
+
+#[cold]
+fn opening_timeout(path: &Path, locks: &File, timeout: Duration) -> Error {
+    let owner = noted_owner(locks, 0);
     let message = format!(
         "{}: somebody has been opening or closing the store for more than {timeout:?}; the last to prepare it was {owner}: continue or end it",
         path.display()
@@ -416,7 +463,7 @@ impl Shared {
         }
         if self.mode != Mode::Private {
             let removed = |_| super::open::removed(&self.directory);
-            let path = self.live().join(super::open::LOCKS);
+            let path = self.locks_path();
             file::stamp_at(&path).map_err(removed)?;
             let mut opening = Opening::acquire(&path, || file::open(&path, self.mode == Mode::Writer), Duration::from_secs(30))?;
             self.require_in_place()?;
@@ -429,52 +476,6 @@ impl Shared {
         self.generation.store(generation, std::sync::atomic::Ordering::Release);
         Ok(())
     }
-
-    /// Gives up this process's part. The last to leave notes that all is in order, so that the next open is instant.
-    pub(crate) fn leave(&self) {
-        if self.generation.load(std::sync::atomic::Ordering::Relaxed) != fork::generation() {
-            return;
-        }
-        let mut members = self.membership.members.lock();
-        let Some(locks) = members.locks.take() else { return };
-        members.pins.clear();
-        if self.mode == Mode::Writer {
-            if let Some(entry) = self.control.processes.get(self.membership.slot() as usize) {
-                entry.pid.set(0);
-            }
-            // Whoever opens or leaves at this moment makes us not the last.
-            // The lock of the open file that is attached: giving it up is part of the same step.
-            let path = self.live().join(super::open::LOCKS);
-            if let Ok(mut opening) = Opening::acquire(&path, || locks.try_clone(), Duration::from_millis(500))
-                && matches!(opening.try_alone(), Ok(true))
-            {
-                self.close_in_order();
-            }
-        }
-        let _ = locks::release(&locks, ATTACHED, 1);
-    }
-}
-
-impl Shared {
-    /// At the exit of the process: if it is the last, notes that all is in order, but stays attached.
-    fn close_at_exit(&self) {
-        if self.mode != Mode::Writer || self.generation.load(std::sync::atomic::Ordering::Relaxed) != fork::generation() {
-            return;
-        }
-        let mut members = self.membership.members.lock();
-        let Some(locks) = members.locks.take() else { return };
-        let path = self.live().join(super::open::LOCKS);
-        if let Ok(mut opening) = Opening::acquire(&path, || locks.try_clone(), Duration::from_millis(500)) {
-            if matches!(opening.try_alone(), Ok(true)) {
-                self.close_in_order();
-            }
-            if opening.attach().is_ok() {
-                members.locks = Some(opening.finish());
-            }
-        }
-        // Kept open: only the kernel ends this process's part.
-        std::mem::forget(locks);
-    }
 }
 
 impl Drop for Shared {
@@ -484,32 +485,7 @@ impl Drop for Shared {
             let this = Arc::as_ptr(&self.membership);
             registry.retain(|entry| Arc::as_ptr(&entry.membership) != this);
         }
-        self.leave();
+        // `Pod::close` reports what is kept silent about here.
+        let _ = self.leave();
     }
-}
-
-/// The words of a control page that must not change between a close in good order and the next open.
-pub(crate) fn lasting_words(control: &Control) -> Vec<&Word> {
-    let counters = control.commit.words();
-    let (log, table, ready) = (&control.log, &control.table, &control.ready);
-    let mut words = vec![
-        &log.sealed,
-        &log.start,
-        &log.settings,
-        &log.segments,
-        &log.next,
-        &log.free,
-        &log.victim,
-        &log.victim_at,
-        &log.noted,
-        &table.current,
-        &table.next,
-        &table.migrated,
-        &table.zeroed,
-        &table.occupied,
-        &table.next_occupied,
-    ];
-    words.extend([&table.floor, &table.dropped, &ready.log, &ready.index, &ready.order, &ready.segments]);
-    words.extend(counters);
-    words
 }

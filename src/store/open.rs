@@ -20,15 +20,20 @@ use crate::segment::control::{self, CONTROL_BYTES, Control, LAYOUT, MAGIC, READY
 use crate::segment::heap::Heap;
 use crate::segment::slots::Slots;
 use crate::segment::words::MappedWords;
+use crate::store::canon::Canon;
 use crate::store::create;
-use crate::store::membership::{self, Membership, Opening, lasting_words};
+use crate::store::hold::Auto;
+use crate::store::lasting::lasting_words;
+use crate::store::load;
+use crate::store::membership::{self, Membership, Opening};
+use crate::store::settings::Wanted;
 use crate::store::shared::{Files, Mode, Shared, integrity};
 use crate::sys::map::FileMap;
 use crate::sys::{file, fork, process};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -49,6 +54,8 @@ pub(crate) struct How {
     pub(crate) file_mode: u32,
     pub(crate) timeout: Duration,
     pub(crate) any_file_system: bool,
+    pub(crate) wanted: Wanted,
+    pub(crate) canon: &'static dyn Canon,
 }
 
 /// Opens the store in `directory`, or makes one there.
@@ -73,31 +80,23 @@ fn open_writer(directory: &Path, how: &How) -> Result<Shared> {
     let path = live.join(LOCKS);
     let mut opening = Opening::acquire(&path, || file::open_or_create(&path, how.file_mode), how.timeout)?;
     let alone = opening.try_alone()?;
-    if alone {
-        create::log_if_absent(&live, how.file_mode)?;
-    }
-    let files = Files {
-        log: file::open(&live.join(LOG), true).map_err(|error| cannot("open", &live.join(LOG), error))?,
-        index: file::open_or_create(&live.join(INDEX), how.file_mode).map_err(|error| cannot("open", &live.join(INDEX), error))?,
-        order: file::open_or_create(&live.join(ORDER), how.file_mode).map_err(|error| cannot("open", &live.join(ORDER), error))?,
-        segments: file::open_or_create(&live.join(SEGMENTS), how.file_mode).map_err(|error| cannot("open", &live.join(SEGMENTS), error))?,
-    };
-    let control_path = live.join(CONTROL);
-    let control_file = file::open_or_create(&control_path, how.file_mode).map_err(|error| cannot("open", &control_path, error))?;
-    if alone {
-        file::allocate(&control_file, 0, CONTROL_BYTES).map_err(|error| Error::io("allocate space in", &control_path, error))?;
-    } else if file::stamp(&control_file).map_or(0, |stamp| stamp.size) < CONTROL_BYTES {
+    let shared = if alone { load::open_alone(directory, how, None)? } else { join_writers(directory, how)? };
+    opening.attach()?;
+    shared.membership.join(opening, Some(shared.control))?;
+    Ok(shared)
+}
+
+fn join_writers(directory: &Path, how: &How) -> Result<Shared> {
+    let live = directory.join(LIVE);
+    let open = |name: &str| file::open(&live.join(name), true).map_err(|error| cannot("open", &live.join(name), error));
+    let files = Files { log: open(LOG)?, index: open(INDEX)?, order: open(ORDER)?, segments: open(SEGMENTS)? };
+    let control_file = open(CONTROL)?;
+    if file::stamp(&control_file).map_or(0, |stamp| stamp.size) < CONTROL_BYTES {
         return Err(other_layout(directory));
     }
-    let control = control::map(&control_file, true).map_err(|error| Error::io("map", &control_path, error))?;
+    let control = control::map(&control_file, true).map_err(|error| Error::io("map", &live.join(CONTROL), error))?;
     let shared = assemble(directory, Mode::Writer, how, files, control, true)?;
-    if alone {
-        shared.prepare_alone()?;
-    } else {
-        shared.require_joinable()?;
-    }
-    opening.attach()?;
-    shared.membership.join(opening, Some(control))?;
+    shared.require_joinable()?;
     Ok(shared)
 }
 
@@ -121,27 +120,43 @@ fn open_reader(directory: &Path, how: &How) -> Result<Shared> {
         shared.membership.join(opening, None)?;
         return Ok(shared);
     }
-    // Nobody is there who could keep index and control in order for us: build our own, in memory, from the log.
-    let memory = |name: &str| create::memory_file(name).map_err(|error| Error::io("make a memory file for", &live.join(name), error));
-    let log = open(LOG)?;
-    // Without a locks file to pin it in, the log is read from a copy: a writer who comes later may use its space again.
-    let log =
-        if path.exists() { log } else { create::copy_to_memory(&log, LOG).map_err(|error| Error::io("copy", &live.join(LOG), error))? };
-    let files = Files { log, index: memory(INDEX)?, order: memory(ORDER)?, segments: memory(SEGMENTS)? };
-    let control_file = memory(CONTROL)?;
-    file::allocate(&control_file, 0, CONTROL_BYTES).map_err(|error| Error::io("allocate memory for", &live.join(CONTROL), error))?;
-    let control = control::map(&control_file, true).map_err(|error| Error::io("map", &live.join(CONTROL), error))?;
-    let mut shared = assemble(directory, Mode::Private, how, files, control, true)?;
-    shared.prepare_alone()?;
-    if path.exists() {
-        shared.private_pin = Some(shared.membership.lasting_pin(&live, shared.control.commit.newest())?);
+    // Nobody is there who could keep index and control in order for us: build our own, in memory. Without a locks file to pin it
+    // in, the log is read from a copy: a writer who comes later may use its space again.
+    let copied = if !path.exists() && live.join(LOG).exists() {
+        let log = open(LOG)?;
+        Some(create::copy_to_memory(&log, LOG).map_err(|error| Error::io("copy", &live.join(LOG), error))?)
+    } else {
+        None
+    };
+    let mut shared = load::open_alone(directory, how, copied)?;
+    // What was loaded from the shards needs nothing of the log.
+    if path.exists() && !shared.heap.map().is_writable() {
+        shared.private_pin = Some(shared.membership.lasting_pin(&path, shared.control.commit.newest())?);
     }
     drop(opening);
     Ok(shared)
 }
 
+/// Maps the control page of somebody who is alone: a reader's own, in memory, or that of all.
+pub(crate) fn map_control(file: &File, path: &Path, in_memory: bool) -> Result<(&'static Control, Option<FileMap>)> {
+    file::allocate(file, 0, CONTROL_BYTES).map_err(|error| Error::io("allocate space in", path, error))?;
+    let failed = |error| Error::io("map", path, error);
+    if in_memory {
+        let (own, control) = control::map_own(file).map_err(failed)?;
+        return Ok((control, Some(own)));
+    }
+    Ok((control::map(file, true).map_err(failed)?, None))
+}
+
 /// Maps the files and reads the log's head. What the files hold is not trusted yet.
-fn assemble(directory: &Path, mode: Mode, how: &How, files: Files, control: &'static Control, index_writable: bool) -> Result<Shared> {
+pub(crate) fn assemble(
+    directory: &Path,
+    mode: Mode,
+    how: &How,
+    files: Files,
+    control: &'static Control,
+    index_writable: bool,
+) -> Result<Shared> {
     let live = directory.join(LIVE);
     let map = |name: &str, file: &File, capacity: u64, writable: bool| {
         let size = file::stamp(file).map_err(|error| Error::io("look at", &live.join(name), error))?.size;
@@ -161,9 +176,17 @@ fn assemble(directory: &Path, mode: Mode, how: &How, files: Files, control: &'st
         files,
         header,
         membership: Membership::new(),
+        tasks: std::sync::OnceLock::new(),
         private_pin: None,
+        auto: Auto::default(),
+        canon: how.canon,
+        own_control: None,
+        own_locks: None,
+        origin: None,
+        wants_flush: AtomicBool::new(false),
         generation: AtomicU64::new(fork::generation()),
         directory: directory.to_owned(),
+        directory_handle: file::open(directory, false).map_err(|error| cannot("open", directory, error))?,
     })
 }
 
@@ -173,6 +196,11 @@ impl Shared {
         let trusted = self.is_ours() && self.was_closed_in_order();
         // From here on a kill leaves a store that was not closed in good order.
         self.control.closed.commit.set(0);
+        let flush = &self.control.flush;
+        if flush.leader.get() != 0 {
+            flush.failed.increment();
+            flush.leader.set(0);
+        }
         if !trusted {
             self.rebuild()?;
         }
@@ -209,12 +237,23 @@ impl Shared {
             && (stamps.device.get(), stamps.inode.get(), stamps.store.get()) == (log.device, log.inode, self.header.store[0])
     }
 
-    fn was_closed_in_order(&self) -> bool {
+    pub(crate) fn was_closed_in_order(&self) -> bool {
         let closed = &self.control.closed;
         closed.commit.get() == self.control.commit.newest().wrapping_add(1)
             && self.control.stamps.state.get() == READY
             && self.lasting_sum() == closed.words.get()
             && self.files_sum().is_some_and(|sum| sum == closed.files.get())
+            && self.is_ready_as_counted()
+    }
+
+    /// Whether the files reach as far as is counted ready: a page behind a file's end is fatal to whoever touches it.
+    fn is_ready_as_counted(&self) -> bool {
+        let (files, ready) = (&self.files, &self.control.ready);
+        let counted =
+            [(&files.log, &ready.log), (&files.index, &ready.index), (&files.order, &ready.order), (&files.segments, &ready.segments)];
+        let tasks = if self.is_tracker() { self.task_files().ok() } else { None };
+        let tasks = tasks.iter().flat_map(|tasks| tasks.files().into_iter().zip(self.control.tasks.ready()));
+        counted.into_iter().chain(tasks).all(|(file, ready)| file::stamp(file).is_ok_and(|stamp| ready.get() <= stamp.size))
     }
 
     /// Notes that all is in order. The caller is alone but for threads of its own process, and holds `opening`.
@@ -237,7 +276,9 @@ impl Shared {
 
     fn files_sum(&self) -> Option<u64> {
         let mut bytes = Vec::new();
-        for file in [&self.files.log, &self.files.index, &self.files.order, &self.files.segments] {
+        let tasks = if self.is_tracker() { Some(self.task_files().ok()?) } else { None };
+        let tasks = tasks.iter().flat_map(|tasks| tasks.files());
+        for file in [&self.files.log, &self.files.index, &self.files.order, &self.files.segments].into_iter().chain(tasks) {
             let stamp = file::stamp(file).ok()?;
             for word in [stamp.device, stamp.inode, stamp.size, stamp.modified_nanoseconds, stamp.changed_nanoseconds] {
                 bytes.extend_from_slice(&word.to_le_bytes());
@@ -270,6 +311,9 @@ impl Shared {
 
     /// Fails where another store, or none, stands at the path by now.
     pub(crate) fn require_in_place(&self) -> Result<()> {
+        if self.origin.is_some() {
+            return Ok(());
+        }
         let (Ok(ours), Ok(theirs)) = (file::stamp(&self.files.log), file::stamp_at(&self.log_path())) else {
             return Err(removed(&self.directory));
         };

@@ -12,7 +12,7 @@ use crate::index::table::{Entry, Found};
 use crate::log::batch::Hint;
 use crate::log::record::{self, HEADER_BYTES, Head, Record};
 use crate::segment::heap::Position;
-use crate::segment::slots::Slot;
+use crate::segment::slots::{Slot, is_in_log};
 use crate::segment::words::Words;
 use crate::store::shared::{Mode, Shared};
 use crate::store::snapshot::Instant;
@@ -21,6 +21,9 @@ use std::cell::RefCell;
 
 /// Records longer than this are pinned rather than copied: a pin costs two system calls.
 pub(crate) const COPIED_BYTES_MAX: u64 = 16 * 1024;
+
+/// Looks at a segment that is named and not in the log, before that is believed.
+const LOOKS_MAX: usize = 1000;
 
 /// A record's head, read while its segment was in use.
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +103,7 @@ impl Shared {
     /// Reads the head of the record at a position that was just read somewhere. Nothing if `is_named` says that it is not
     /// named there any more: then the read starts again.
     #[inline(always)]
-    fn sight(&self, position: Position, is_named: impl FnOnce() -> bool) -> Result<Option<Sighted<'_>>> {
+    fn sight(&self, position: Position, is_named: impl Fn() -> bool) -> Result<Option<Sighted<'_>>> {
         let ready = self.control.ready.log.load(Ordering::Relaxed);
         let no_record = || self.damaged(position, "no record where the index says");
         let slot = self.slot(position.segment())?;
@@ -108,8 +111,19 @@ impl Shared {
         if !is_named() {
             return Ok(None);
         }
+        if !is_in_log(order) {
+            return self.taken_or_damaged(slot, position, is_named);
+        }
         let head = self.heap.words(position, HEADER_BYTES as u64 / 8, ready).and_then(Head::copy).ok_or_else(no_record)?;
         Ok(Some(Sighted { position, head, slot, order }))
+    }
+
+    /// The segment was free, or had no blocks, and was named a moment later. Those states come again, so that nothing read between two looks
+    /// at one would be known to be whole: the read starts again. Where it stays so, the index is wrong.
+    #[cold]
+    fn taken_or_damaged<T>(&self, slot: &Slot, position: Position, is_named: impl Fn() -> bool) -> Result<Option<T>> {
+        let is_stuck = || !is_in_log(slot.order.load(Ordering::Acquire)) && is_named();
+        if (0..LOOKS_MAX).all(|_| is_stuck()) { Err(self.damaged(position, "no record where the index says")) } else { Ok(None) }
     }
 
     /// Whether this is the record of a key; nothing if it was taken meanwhile.
@@ -282,11 +296,30 @@ impl Shared {
         }
     }
 
+    /// The version of the newest record with an ordinal, the mark that its key is gone included.
+    #[inline]
+    pub(crate) fn ordinal_version(&self, ordinal: u64) -> Result<Option<u64>> {
+        Ok(self.newest_of(ordinal)?.map(|sighted| sighted.head.version()))
+    }
+
+    /// The key of the newest record with an ordinal as of transaction `commit`, which the caller has pinned, if that is newer than
+    /// `since`: of a value, or of the mark that it is gone.
+    pub(crate) fn changed_key(&self, commit: u64, since: u64, ordinal: u64) -> Result<Option<Vec<u8>>> {
+        let Some(newest) = self.newest_of(ordinal)? else { return Ok(None) };
+        let record = self.back_to(commit, newest.position, &newest.head)?;
+        Ok(record.filter(|record| record.version() > since && record.ordinal() == ordinal).map(|record| record.key().to_vec()))
+    }
+
+    /// Whether the newest record of a key is newer than a transaction, the mark that it is gone included.
+    pub(crate) fn is_newer_than(&self, since: u64, hash: u64, key: &[u8]) -> Result<bool> {
+        Ok(self.newest(hash, key)?.is_some_and(|(sighted, _)| sighted.head.version() > since))
+    }
+
     #[inline]
     fn newest_of(&self, ordinal: u64) -> Result<Option<Sighted<'_>>> {
         loop {
-            let Some(position) = self.ordinal_head(ordinal) else { return Ok(None) };
-            if let Some(sighted) = self.sight(position, || self.ordinal_head(ordinal) == Some(position))?
+            let Some(position) = self.ordinal_now(ordinal) else { return Ok(None) };
+            if let Some(sighted) = self.sight(position, || self.ordinal_now(ordinal) == Some(position))?
                 && sighted.is_still_there()
             {
                 return Ok(Some(sighted));
@@ -337,6 +370,39 @@ impl Shared {
     #[inline]
     pub(crate) fn ordinal_head(&self, ordinal: u64) -> Option<Position> {
         if ordinal < self.order_bytes_ready() / order::bytes_for(1) { order::load(&self.order, ordinal) } else { None }
+    }
+
+    /// The same for a key that had the ordinal once, whichever it has now.
+    #[inline(always)]
+    fn ordinal_now(&self, ordinal: u64) -> Option<Position> {
+        self.ordinal_head(ordinal).or_else(|| self.follow(ordinal))
+    }
+
+    #[cold]
+    fn follow(&self, mut ordinal: u64) -> Option<Position> {
+        let ordinals = self.order_bytes_ready() / order::bytes_for(1);
+        while ordinal < ordinals {
+            match order::load(&self.order, ordinal) {
+                Some(position) => return Some(position),
+                None => ordinal = order::forward(&self.order, ordinal)?,
+            }
+        }
+        None
+    }
+
+    /// Where a loop over what is there now goes on that met no key at an ordinal.
+    pub(crate) fn ordinal_after(&self, ordinal: u64) -> u64 {
+        let is_there = ordinal < self.order_bytes_ready() / order::bytes_for(1);
+        is_there.then(|| order::forward(&self.order, ordinal)).flatten().unwrap_or(ordinal + 1)
+    }
+
+    /// The first ordinal that is not below a loop's place and has a key, or is the end; the place may have moved.
+    pub(crate) fn ordinal_from(&self, mut ordinal: u64, end: u64) -> u64 {
+        fence(Ordering::Acquire);
+        while ordinal < end && (self.ordinal_head(ordinal).is_none() || order::is_hole(&self.order, ordinal)) {
+            ordinal = self.ordinal_after(ordinal);
+        }
+        ordinal
     }
 
     /// The newest record of a key in place. For the holder of the mutex, for whom that is the newest committed one, and for

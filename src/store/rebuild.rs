@@ -1,24 +1,26 @@
 //! Rebuilding index and control from the log: every transaction is read, checked and published again.
 //!
-//! The longest valid prefix counts. What stands behind it is an unfinished transaction and means nothing, unless it is
-//! known to have been committed: the control page of this boot says how far the log was sealed, and a later transaction
-//! that is whole shows that something was written in between. In the boot that wrote it, that is damage and an error;
-//! after another boot it is what a power cut leaves, and the rest is put aside in a file before it is written over.
+//! In the boot that wrote it a log is whole up to the seal, of which the control page knows, and what stands behind is an unfinished
+//! transaction and means nothing; else it is damaged. After another boot it is recovered (`recover.rs`).
 
 use crate::error::{Error, Result};
 use crate::index::table::{Descriptor, Entry, SLOTS_LOG2_MIN, Table};
 use crate::limits::{ORDER_BYTES_MAX, SEGMENT_BYTES};
+use crate::log::batch::Claiming;
 use crate::log::header::{LOG_HEADER_BYTES, SegmentHeader};
 use crate::log::record::{self, HEADER_BYTES, Kind, Record};
-use crate::log::scan::{End, Ended, Scan, Transaction};
+use crate::log::scan::{Ended, Scan, Transaction};
 use crate::segment::control::{LAYOUT, MAGIC};
 use crate::segment::counters::Counters;
 use crate::segment::heap::{Position, Segment};
-use crate::segment::slots::INSIDE;
+use crate::segment::slots::{INSIDE, PUNCHED};
+use crate::store::aside;
+use crate::store::commit::By;
 use crate::store::shared::{Mode, Shared};
-use crate::sys::{clock, file, process};
+use crate::sys::{file, process};
 use crate::value;
-use std::fs::File;
+use std::io;
+use std::path::Path;
 
 /// Slots of the table whose records are asked for ahead.
 const PREFETCHED: u64 = 16;
@@ -28,36 +30,43 @@ impl Shared {
     pub(crate) fn rebuild(&self) -> Result<()> {
         let size = file::stamp(&self.files.log).map_err(|error| Error::io("look at", &self.log_path(), error))?.size;
         let readable = size.min(self.heap.map().capacity()) / 8 * 8;
-        if self.mode == Mode::Writer {
-            // A copy of a log may have holes where there were zeros, and free segments are written without asking again.
-            file::allocate(&self.files.log, 0, readable).map_err(|error| Error::io("allocate space in", &self.log_path(), error))?;
-        }
         if readable < size / 8 * 8 {
             return Err(
                 self.integrity(readable, "the log is longer than this process can map; raise the limit of its address space (ulimit -v)")
             );
         }
-        if self.mode == Mode::Writer {
-            // A copy of a log may have holes where there were zeros; free segments are written without asking again.
-            file::allocate(&self.files.log, 0, readable).map_err(|error| Error::io("allocate space in", &self.log_path(), error))?;
-        }
         // Where this boot's processes had sealed: kept until the rebuild succeeded, also over a kill.
-        let sealed = if self.is_ours() { self.control.log.sealed.get() } else { 0 };
+        let is_ours = self.is_ours();
+        let sealed = if is_ours { self.control.log.sealed.get() } else { 0 };
         self.control.stamps.state.set(0);
+        if !is_ours {
+            let flush = &self.control.flush;
+            for word in [&flush.asked, &flush.horizon, &flush.order, &flush.failed, &flush.mended, &flush.leader] {
+                word.set(0);
+            }
+        }
         self.stamp(sealed)?;
+        let last = if sealed == 0 { self.recover(readable, size)? } else { self.replay_all(readable, sealed)? };
+        self.rebuild_kind()?;
+        self.control.log.sealed.set(last.map_or(0, |last| last.at.0));
+        Ok(())
+    }
+
+    /// Replays a log that this boot's processes have written up to the seal.
+    fn replay_all(&self, readable: u64, sealed: u64) -> Result<Option<Ended>> {
         self.reset(readable)?;
         let mut scan = Scan::new(&self.heap, readable, self.header.salt);
         for (segment, header) in scan.found() {
             self.count_segment(*segment, header)?;
         }
         let mut last = None;
-        let mut reaches_seal = sealed == 0;
+        let mut reaches_seal = false;
         let end = loop {
             let transaction = match scan.next() {
                 Ok(transaction) => transaction,
                 Err(end) => break end,
             };
-            self.replay(&transaction)?;
+            self.replay(&transaction, |position, record| self.publish(position, record, By::Rebuild, Claiming::Keep).map(|_| ()))?;
             if let Some(end) = transaction.end {
                 reaches_seal |= end.at.0 == sealed;
                 last = Some(end);
@@ -67,22 +76,16 @@ impl Shared {
         if !reaches_seal {
             return Err(self.damaged(end.at, end.why));
         }
-        self.require_whole(last, end)?;
+        self.require_whole(last, end.at)?;
         if self.mode == Mode::Writer {
-            if sealed == 0 && scan.finds_later_transaction().is_some() {
-                self.put_aside(size)?;
-            }
-            if sealed == 0 && last.is_none() {
-                self.require_unused(end.at, size, end.why)?;
-            }
             self.forget_segments_behind(&scan)?;
+            self.count_free(last, readable)?;
         }
-        self.control.log.sealed.set(last.map_or(0, |last| last.at.0));
-        Ok(())
+        Ok(last)
     }
 
-    /// Publishes what is left of a transaction.
-    fn replay(&self, transaction: &Transaction<'_>) -> Result<()> {
+    /// Checks what is left of a transaction and publishes each record.
+    pub(super) fn replay(&self, transaction: &Transaction<'_>, mut publish: impl FnMut(Position, &Record<'_>) -> Result<()>) -> Result<()> {
         let inserts = transaction.records.len() as u64;
         let mut ordinals = ORDER_BYTES_MAX / 8;
         if let Some(end) = &transaction.end {
@@ -96,20 +99,23 @@ impl Shared {
             if record.kind() != Kind::Remove {
                 value::validate(record.value()).map_err(|what| self.damaged(*position, &what))?;
             }
-            if record.ordinal() >= ordinals && record.kind() != Kind::Settings {
+            if record.ordinal() >= ordinals + u64::from(record.kind() == Kind::Settings) {
                 return Err(self.damaged(*position, "a record's ordinal was never given out"));
             }
         }
-        let given = transaction.records.iter().map(|(_, record)| record.ordinal() + 1).max().unwrap_or(0);
-        self.reserve_for_rebuild(transaction.end.map_or(given, |end| end.counters.next_ordinal), inserts)?;
+        let with_ordinals = || transaction.records.iter().filter(|(_, record)| record.kind() != Kind::Settings);
+        let given = with_ordinals().map(|(_, record)| record.ordinal() + 1).max().unwrap_or(0);
+        let lowest = with_ordinals().map(|(_, record)| record.ordinal()).min();
+        let next = transaction.end.map_or(given, |end| end.counters.next_ordinal);
+        self.reserve_for_rebuild(lowest.unwrap_or(next), next, inserts)?;
         for (position, record) in &transaction.records {
-            self.publish(*position, record, None)?;
+            publish(*position, record)?;
         }
         self.growth().step(crate::index::grow::SLOTS_PER_INSERT * (inserts + 1), self)
     }
 
     /// Notes a segment that was found in the log.
-    fn count_segment(&self, segment: Segment, header: &SegmentHeader) -> Result<()> {
+    pub(super) fn count_segment(&self, segment: Segment, header: &SegmentHeader) -> Result<()> {
         let slot = self.slot(segment)?;
         slot.span.set(header.span);
         slot.order.set(header.order);
@@ -129,9 +135,23 @@ impl Shared {
         Ok(())
     }
 
+    /// Allocates what is written next, the rest of the last segment: the log may be a copy that has holes where there were
+    /// zeros. Free segments may have none of their blocks.
+    pub(super) fn count_free(&self, last: Option<Ended>, readable: u64) -> Result<()> {
+        for segment in (0..self.control.log.segments.get()).map(Segment) {
+            let slot = self.slot(segment)?;
+            if slot.order.get() == 0 {
+                slot.order.set(PUNCHED);
+            }
+        }
+        let segment = last.map_or(Segment(0), |last| last.at.segment());
+        let (start, end) = (segment.start().bytes(), segment.end(self.slot(segment)?.span.get().max(1)).bytes().min(readable));
+        file::allocate(&self.files.log, start, end - start).map_err(|error| Error::io("allocate space in", &self.log_path(), error))
+    }
+
     /// Fails where the records that were found are not those that the last transaction left: where a segment is missing or
     /// is one of another time.
-    fn require_whole(&self, last: Option<Ended>, end: End) -> Result<()> {
+    pub(super) fn require_whole(&self, last: Option<Ended>, end: Position) -> Result<()> {
         let (_, table) = self.table()?;
         let (mut length, mut sum) = (0, 0u64);
         let words = table.place.words();
@@ -143,6 +163,9 @@ impl Shared {
             let entry = table.entry(slot);
             if entry.0 != 0 && !entry.is_dead() {
                 let record = self.record(entry.position())?;
+                if record.ordinal() < self.control.order.first.get() {
+                    return Err(self.damaged(entry.position(), "a key stands before the first place in order"));
+                }
                 length += 1;
                 sum = sum.wrapping_add(record::fingerprint(record.hash(), record.version()));
             }
@@ -151,7 +174,7 @@ impl Shared {
         if (length, sum) == expected {
             return Ok(());
         }
-        Err(self.damaged(end.at, "the records that are left are not those that its last transaction left"))
+        Err(self.damaged(end, "the records that are left are not those that its last transaction left"))
     }
 
     fn stamp(&self, sealed: u64) -> Result<()> {
@@ -174,8 +197,8 @@ impl Shared {
     }
 
     /// Empties the index. Blocks are counted anew: the files may have been cut off.
-    fn reset(&self, readable: u64) -> Result<()> {
-        let (table, ready) = (&self.control.table, &self.control.ready);
+    pub(super) fn reset(&self, readable: u64) -> Result<()> {
+        let (table, ready, order) = (&self.control.table, &self.control.ready, &self.control.order);
         ready.log.set(readable);
         ready.index.set(0);
         ready.order.set(0);
@@ -183,8 +206,20 @@ impl Shared {
         ready.log_claim.set(0);
         ready.index_ahead.set(0);
         for word in [
+            &order.low,
+            &order.punched,
+            &order.first,
+            &order.since,
+            &order.before,
+            &order.fill,
+            &order.cut,
+            &order.start,
             &table.next,
+            &table.old,
+            &table.punching,
+            &table.puncher,
             &table.migrated,
+            &table.copying,
             &table.zeroed,
             &table.occupied,
             &table.next_occupied,
@@ -196,8 +231,27 @@ impl Shared {
             &self.control.log.victim,
             &self.control.log.victim_at,
             &self.control.log.noted,
+            &self.control.log.drops,
+            &self.control.log.marks,
+            &self.control.log.chores,
+            &self.control.log.bare,
+            &self.control.log.excess[0],
+            &self.control.log.excess[1],
+            &self.control.log.saved,
+            &self.control.log.saved_order,
+            &self.control.log.saving_order,
+            &self.control.log.saving,
+            &self.control.log.dirty,
+            &self.control.log.dirty_next,
+            &self.control.log.saved_ordinals,
+            &self.control.log.saving_ordinals,
         ] {
             word.set(0);
+        }
+        // What is reserved of the order later is taken for empty, and the file may be that of an older log.
+        let ordinals = file::stamp(&self.files.order).map_or(0, |stamp| stamp.size) / 8;
+        if ordinals > 0 && !file::punch(&self.files.order, 0, ordinals * 8) {
+            (0..ordinals.min(self.order.map().capacity() / 8)).for_each(|ordinal| crate::index::order::clear(&self.order, ordinal));
         }
         // Every segment whose head could be there.
         let segments = (readable + SEGMENT_BYTES).saturating_sub(Segment(0).first().bytes()) / SEGMENT_BYTES;
@@ -222,7 +276,7 @@ impl Shared {
     }
 
     /// Nothing of a log could be read: an empty log is fresh, one with content is not taken for it.
-    fn require_unused(&self, at: Position, size: u64, why: &'static str) -> Result<()> {
+    pub(super) fn require_unused(&self, at: Position, size: u64, why: &'static str) -> Result<()> {
         let mut offset = LOG_HEADER_BYTES;
         while offset < size {
             let bytes = file::read_at(&self.files.log, offset, 1 << 20).map_err(|error| Error::io("read", &self.log_path(), error))?;
@@ -250,23 +304,28 @@ impl Shared {
     }
 
     /// Copies the log to a file beside it, before what stands behind its last transaction is written over.
-    fn put_aside(&self, size: u64) -> Result<()> {
-        let path = self.live().join(format!("log.cut-{}", clock::unix_nanoseconds()));
+    pub(super) fn put_aside(&self, size: u64) -> Result<()> {
+        let path = aside::next_name(&self.live());
         let failed = |error| Error::io("put the damaged end of the log aside in", &path, error);
-        let copy = file::open_or_create(&path, self.file_mode).map_err(failed)?;
+        self.copy_log(size, &path).map_err(failed).inspect_err(|_| {
+            // A part of it takes room and is of no use.
+            let _ = file::remove(&path);
+        })?;
+        aside::forget_old(&self.live());
+        Ok(())
+    }
+
+    fn copy_log(&self, size: u64, path: &Path) -> io::Result<()> {
+        let copy = file::open_or_create(path, self.file_mode)?;
         let mut offset = 0;
         while offset < size {
-            let bytes = file::read_at(&self.files.log, offset, ((size - offset) as usize).min(1 << 20)).map_err(failed)?;
+            let bytes = file::read_at(&self.files.log, offset, ((size - offset) as usize).min(1 << 20))?;
             if bytes.is_empty() {
                 break;
             }
-            file::write_at(&copy, &bytes, offset).map_err(failed)?;
+            file::write_at(&copy, &bytes, offset)?;
             offset += bytes.len() as u64;
         }
-        sync(&copy).map_err(failed)
+        file::sync_data(&copy)
     }
-}
-
-fn sync(file: &File) -> std::io::Result<()> {
-    file::sync_data(file)
 }

@@ -10,10 +10,11 @@
 //! the same states, so the next owner starts over.
 
 use crate::error::Result;
+use crate::log::batch::Claiming;
 use crate::log::record::FRAME_BYTES;
 use crate::log::scan;
 use crate::segment::heap::Position;
-use crate::store::commit::Tail;
+use crate::store::commit::{By, Tail};
 use crate::store::shared::Shared;
 use crate::sys::atomic::Ordering;
 
@@ -36,6 +37,7 @@ impl Shared {
         let sealed = self.sealed_record(at)?.version();
         let mut counters = self.counters()?;
         if sealed == counters.sequence {
+            self.repair_tasks()?;
             return self.forget_unsealed(&self.tail()?);
         }
         if sealed != counters.sequence + 1 {
@@ -46,15 +48,15 @@ impl Shared {
         let records =
             scan::records_of(&self.heap, ready, start, at).ok_or_else(|| self.damaged(start, "a sealed transaction cannot be walked"))?;
         for (position, record) in records {
-            self.publish(position, &record, None)?;
+            self.publish(position, &record, By::Repair, Claiming::Keep)?;
             record.count(&mut counters);
         }
         self.control.commit.publish(&counters);
-        Ok(())
+        self.repair_tasks()
     }
 
     /// A whole transaction may stand behind the tail that was never sealed. It is forgotten, also by a later rebuild.
-    fn forget_unsealed(&self, tail: &Tail) -> Result<()> {
+    pub(crate) fn forget_unsealed(&self, tail: &Tail) -> Result<()> {
         if self.heap.map().is_writable() {
             let at = tail.cursor.at;
             if at.bytes() + FRAME_BYTES as u64 <= self.control.ready.log.load(Ordering::Acquire) {

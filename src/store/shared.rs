@@ -12,13 +12,18 @@ use crate::segment::counters::Counters;
 use crate::segment::heap::{Heap, Position};
 use crate::segment::slots::Slots;
 use crate::segment::words::MappedWords;
+use crate::store::canon::Canon;
+use crate::store::hold::Auto;
+use crate::store::isolated::Origin;
 use crate::store::membership::Membership;
+use crate::store::tasks::TaskFiles;
 use crate::sys::atomic::Ordering;
-use crate::sys::fork;
+use crate::sys::map::FileMap;
+use crate::sys::{file, fork};
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 /// How a process takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub(crate) struct Files {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) directory: PathBuf,
+    /// The directory itself, wherever it is by now.
+    pub(crate) directory_handle: File,
     pub(crate) mode: Mode,
     pub(crate) file_mode: u32,
     pub(crate) control: &'static Control,
@@ -53,8 +60,20 @@ pub(crate) struct Shared {
     pub(crate) files: Files,
     pub(crate) header: LogHeader,
     pub(crate) membership: Arc<Membership>,
+    /// Opened when the store is first seen to be a tracker.
+    pub(crate) tasks: OnceLock<TaskFiles>,
+    pub(crate) auto: Auto,
+    pub(crate) canon: &'static dyn Canon,
     /// Keeps the log of a [`Mode::Private`] as it was.
     pub(crate) private_pin: Option<File>,
+    /// The mapping behind `control` of a store in memory, which is nobody else's and ends with it.
+    pub(crate) own_control: Option<FileMap>,
+    /// The locks file of a copy in memory.
+    pub(crate) own_locks: Option<File>,
+    /// Of a copy in memory: what it is a copy of.
+    pub(crate) origin: Option<Box<Origin>>,
+    /// The log has grown for so long without a flush that somebody should do one.
+    pub(crate) wants_flush: AtomicBool,
     /// The fork generation in which this process joined; another value means that a child has yet to join.
     pub(crate) generation: AtomicU64,
 }
@@ -66,6 +85,11 @@ impl Shared {
 
     pub(crate) fn log_path(&self) -> PathBuf {
         self.live().join(super::open::LOG)
+    }
+
+    /// Where the locks file is to be opened.
+    pub(crate) fn locks_path(&self) -> PathBuf {
+        self.own_locks.as_ref().map_or_else(|| self.live().join(super::open::LOCKS), file::path_of)
     }
 
     /// To be called first by every operation: in a child made by fork, joins the store in its own name.

@@ -1,8 +1,10 @@
 //! A snapshot: one instant of the store, kept readable by a pin.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::record::Record;
 use crate::segment::counters::Counters;
 use crate::segment::heap::Position;
+use crate::store::membership::LOOPS;
 use crate::store::open::CONTROL;
 use crate::store::shared::{Mode, Shared};
 use crate::sys::atomic::{Ordering, fence};
@@ -54,12 +56,94 @@ impl<S: Deref<Target = Shared>> Instant<S> {
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
+
+    /// Below it there is no key.
+    pub(crate) fn first_ordinal(&self) -> u64 {
+        self.shared.first_ordinal(self.counters.sequence)
+    }
 }
 
 impl<S: Deref<Target = Shared>> Drop for Instant<S> {
     fn drop(&mut self) {
         if self.generation == fork::generation() {
             self.shared.membership.unpin(self.counters.sequence);
+        }
+    }
+}
+
+/// A loop over what is there now. It keeps no records, but its place in an order that is compacted meanwhile.
+#[derive(Debug)]
+pub(crate) struct Loop {
+    pub(crate) shared: Arc<Shared>,
+    /// The next ordinal to be looked at.
+    pub(crate) next: u64,
+    generation: u64,
+}
+
+impl Loop {
+    pub(crate) fn begin(shared: Arc<Shared>) -> Result<Loop> {
+        shared.enter()?;
+        shared.membership.pin(LOOPS)?;
+        let next = shared.first_ordinal(shared.control.commit.newest());
+        Ok(Loop { shared, next, generation: fork::generation() })
+    }
+
+    /// Looks at the next key that is there; nothing at the end, which may be none when keys are added.
+    pub(crate) fn step<R>(&mut self, look: impl Fn(&Shared, Record<'_>) -> Result<R>) -> Result<Option<R>> {
+        self.enter()?;
+        while self.next < self.shared.counters()?.next_ordinal {
+            let ordinal = self.next;
+            // On an error it goes on behind.
+            self.next += 1;
+            match self.shared.read_ordinal(ordinal, |record| look(&self.shared, record))? {
+                Some(seen) => return Ok(Some(seen)),
+                None => self.next = self.shared.ordinal_after(ordinal),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks at the next of those keys whose ordinals are in a set, of which `member` finds the first that is not below its
+    /// argument; those between are not looked at. As [`step`](Loop::step) otherwise.
+    pub(crate) fn step_among<R>(
+        &mut self,
+        member: impl Fn(&Shared, u64) -> Result<Option<u64>>,
+        look: impl Fn(&Shared, Record<'_>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        self.enter()?;
+        loop {
+            let end = self.shared.counters()?.next_ordinal;
+            let from = self.shared.ordinal_from(self.next, end);
+            let found = member(&self.shared, from)?.filter(|ordinal| *ordinal < end);
+            // Keys get other ordinals from the last to the first: while the one at the place has not, none before it has.
+            self.next = self.shared.ordinal_from(from, end);
+            if self.next != from {
+                continue;
+            }
+            let Some(ordinal) = found else { return Ok(None) };
+            self.next = ordinal + 1;
+            match self.shared.read_ordinal(ordinal, |record| look(&self.shared, record))? {
+                Some(seen) => return Ok(Some(seen)),
+                None => self.next = self.shared.ordinal_after(ordinal),
+            }
+        }
+    }
+
+    fn enter(&mut self) -> Result<()> {
+        if self.generation != fork::generation() {
+            // A child goes on where its parent was, in its own name.
+            self.shared.enter()?;
+            self.shared.membership.pin(LOOPS)?;
+            self.generation = fork::generation();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        if self.generation == fork::generation() {
+            self.shared.membership.unpin(LOOPS);
         }
     }
 }
@@ -75,6 +159,6 @@ impl Shared {
         let commit = instant.counters().sequence;
         let Some(record) = self.get_at(commit, hash, key)? else { return Ok(None) };
         let at = self.heap.position_of(record.bytes());
-        Ok(Some((at, Some(self.membership.lasting_pin(&self.live(), commit)?))))
+        Ok(Some((at, Some(self.membership.lasting_pin(&self.locks_path(), commit)?))))
     }
 }

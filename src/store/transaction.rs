@@ -1,15 +1,15 @@
 //! A transaction: reads that see its own writes, and writes that nobody sees until it commits.
 
 use crate::error::Result;
-use crate::log::batch::Batch;
-use crate::log::record::{Kind, Record};
-use crate::store::locked::Locked;
+use crate::log::batch::{Batch, Claiming};
+use crate::log::record::{Kind, Record, Standing};
+use crate::store::claims::Held;
+use crate::store::locked::{Locked, Writing};
 use crate::store::shared::Shared;
 use crate::value::{Archive, Arena, Span};
 use hashbrown::HashTable;
 use std::cell::Cell;
 use std::ops::{Deref, Range};
-use std::time::Duration;
 
 thread_local! {
     /// Buffers of the last transaction of this thread, for the next.
@@ -20,7 +20,7 @@ thread_local! {
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug, Default)]
-struct Buffers {
+pub(crate) struct Buffers {
     batch: Batch,
     pending: Vec<Pending>,
     by_key: HashTable<usize>,
@@ -30,6 +30,14 @@ impl Buffers {
     fn take() -> Box<Buffers> {
         // A thread that exits may have lost them already.
         SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default()
+    }
+
+    /// Runs something with a batch to work in, whose memory this thread keeps.
+    pub(crate) fn with_batch<R>(work: impl FnOnce(&mut Batch) -> R) -> R {
+        let mut buffers = Buffers::take();
+        let result = work(&mut buffers.batch);
+        buffers.give_back();
+        result
     }
 
     fn give_back(mut self: Box<Buffers>) {
@@ -55,6 +63,8 @@ struct Pending {
     existed: bool,
     /// The key was removed in between: it gets a new place in order, behind those that are pending now.
     afresh: bool,
+    /// What becomes of a claim on the task.
+    claiming: Claiming,
     /// Place among the pending keys, by which new ones are ordered.
     turn: usize,
 }
@@ -88,8 +98,8 @@ pub(crate) struct Transaction<S: Deref<Target = Shared>> {
 }
 
 impl<S: Deref<Target = Shared>> Transaction<S> {
-    pub(crate) fn begin(shared: S, timeout: Duration) -> Result<Transaction<S>> {
-        let locked = Locked::new(shared, timeout)?;
+    pub(crate) fn begin(shared: S, writing: Writing) -> Result<Transaction<S>> {
+        let locked = Locked::for_writing(shared, writing)?;
         Ok(Transaction { locked, bytes: Vec::new(), values: Arena::default(), buffers: Buffers::take(), turns: 0 })
     }
 
@@ -137,6 +147,23 @@ impl<S: Deref<Target = Shared>> Transaction<S> {
         Ok(())
     }
 
+    /// Ends the claim on a task that the transaction set.
+    pub(crate) fn end_claim(&mut self, hash: u64, key: &[u8]) {
+        if let Some(index) = self.find(hash, key) {
+            self.buffers.pending[index].claiming = Claiming::End;
+        }
+    }
+
+    /// Fails where a claim is not the caller's any more.
+    pub(crate) fn require_held(&self, held: &Held) -> Result<()> {
+        self.locked.require_held(held).map(|_| ())
+    }
+
+    /// How the task of a key stands, before the transaction's own writes; those keep a claim.
+    pub(crate) fn standing(&self, hash: u64, key: &[u8]) -> Result<Standing> {
+        Ok(self.shared().get(hash, key)?.map_or_else(Standing::default, |record| record.standing()))
+    }
+
     fn next_turn(&mut self) -> usize {
         self.turns += 1;
         self.turns
@@ -151,7 +178,15 @@ impl<S: Deref<Target = Shared>> Transaction<S> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key);
         let index = self.buffers.pending.len();
-        self.buffers.pending.push(Pending { hash, key: start..start + key.len(), value: None, existed, afresh: false, turn: 0 });
+        self.buffers.pending.push(Pending {
+            hash,
+            key: start..start + key.len(),
+            value: None,
+            existed,
+            afresh: false,
+            claiming: Claiming::Keep,
+            turn: 0,
+        });
         let pending = &self.buffers.pending;
         self.buffers.by_key.insert_unique(hash, index, |index| pending[*index].hash);
         Ok(index)
@@ -203,23 +238,34 @@ impl<S: Deref<Target = Shared>> Transaction<S> {
                     out.extend_from_slice(self.values.get(value).as_bytes());
                     Ok::<(), crate::Error>(())
                 })?;
+                batch.claims(pending.claiming);
             }
         }
-        let outcome = if batch.is_empty() { Ok(self.locked.shared().control.commit.newest()) } else { self.locked.commit(batch) };
+        let is_empty = batch.is_empty();
+        let outcome = if is_empty { Ok(self.locked.shared().control.commit.newest()) } else { self.locked.commit(batch) };
         let Transaction { locked, buffers, .. } = self;
         buffers.give_back();
-        outcome.map(|sequence| locked.finish(sequence))
+        let sequence = outcome?;
+        if !is_empty {
+            locked.finish(sequence)?;
+        }
+        Ok(sequence)
     }
 }
 
 impl<S: Deref<Target = Shared>> Locked<S> {
-    /// Gives the mutex back after a commit, then does what need not be done under it.
+    /// Gives the mutex back after a commit, then does what need not be done under it. An error says that the transaction is
+    /// committed and perhaps not on the disk.
     #[inline]
-    pub(crate) fn finish(self, sequence: u64) -> u64 {
+    pub(crate) fn finish(self, sequence: u64) -> Result<()> {
         self.release();
         self.shared().wake_sleepers();
+        let outcome = if self.writing.is_durable { self.shared().wait_until_durable(sequence, self.writing.timeout) } else { Ok(()) };
+        if self.shared().wants_flush.load(std::sync::atomic::Ordering::Relaxed) {
+            self.shared().flush_aside();
+        }
         self.shared().prepare();
-        sequence
+        outcome
     }
 }
 
@@ -228,7 +274,7 @@ impl Shared {
     #[inline]
     pub(crate) fn commit_one<E: From<crate::Error>>(
         &self,
-        timeout: Duration,
+        writing: Writing,
         hash: u64,
         key: &[u8],
         write_value: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
@@ -236,18 +282,46 @@ impl Shared {
         let mut buffers = Buffers::take();
         buffers.batch.push(Kind::Set, hash, key, false, write_value)?;
         buffers.batch.records[0].hint = self.warm(hash, key);
-        let locked = Locked::new(self, timeout)?;
+        if buffers.batch.records[0].hint.is_none() {
+            self.wake_early();
+        }
+        let locked = Locked::for_writing(self, writing)?;
         let sequence = locked.commit(&mut buffers.batch)?;
-        let sequence = locked.finish(sequence);
         buffers.give_back();
+        locked.finish(sequence)?;
         Ok(sequence)
+    }
+
+    /// Commits many new keys that were prepared outside of the mutex, as one transaction. On a key that is there, or that comes
+    /// twice, nothing is done, and it is returned.
+    pub(crate) fn commit_new(&self, writing: Writing, batch: &mut Batch) -> Result<Option<Vec<u8>>> {
+        let count = batch.records.len();
+        let keys: Vec<usize> = (0..count).map(|index| batch.records[index].offset).collect();
+        batch.keep_one_of_each_key(true);
+        if batch.records.len() < count {
+            let kept: hashbrown::HashSet<usize> = batch.records.iter().map(|pending| pending.offset).collect();
+            let double = keys.into_iter().find(|offset| !kept.contains(offset)).unwrap_or(0);
+            return Ok(Record::of(&batch.bytes[double..]).map(|record| record.key().to_vec()));
+        }
+        let locked = Locked::for_writing(self, writing)?;
+        for index in 0..count {
+            let record = Record::of(batch.record(index)).expect("the batch was built by record::append");
+            if self.get(record.hash(), record.key())?.is_some() {
+                return Ok(Some(record.key().to_vec()));
+            }
+        }
+        if count > 0 {
+            let sequence = locked.commit(batch)?;
+            locked.finish(sequence)?;
+        }
+        Ok(None)
     }
 
     /// Commits many records that were prepared outside of the mutex, as one transaction; returns how many keys were set.
     /// With `only_absent` those that are there are left out, under the mutex.
-    pub(crate) fn commit_many(&self, timeout: Duration, batch: &mut Batch, only_absent: bool) -> Result<usize> {
+    pub(crate) fn commit_many(&self, writing: Writing, batch: &mut Batch, only_absent: bool) -> Result<usize> {
         batch.keep_one_of_each_key(only_absent);
-        let locked = Locked::new(self, timeout)?;
+        let locked = Locked::for_writing(self, writing)?;
         if only_absent {
             for index in 0..batch.records.len() {
                 let record = Record::of(batch.record(index)).expect("the batch was built by record::append");
@@ -259,7 +333,7 @@ impl Shared {
         let count = batch.records.len();
         if count > 0 {
             let sequence = locked.commit(batch)?;
-            locked.finish(sequence);
+            locked.finish(sequence)?;
         }
         Ok(count)
     }
@@ -269,14 +343,17 @@ impl Shared {
     #[inline]
     pub(crate) fn change_one<R>(
         &self,
-        timeout: Duration,
+        writing: Writing,
         hash: u64,
         key: &[u8],
         decide: impl FnOnce(Option<Record<'_>>, &mut Vec<u8>) -> Result<(Change, R)>,
     ) -> Result<R> {
         let mut buffers = Buffers::take();
         let hint = self.warm(hash, key);
-        let locked = Locked::new(self, timeout)?;
+        if hint.is_none() {
+            self.wake_early();
+        }
+        let locked = Locked::for_writing(self, writing)?;
         let before = self.get_hinted(hint, hash, key)?;
         let mut change = Change::Keep;
         let mut result = None;
@@ -293,13 +370,13 @@ impl Shared {
             Change::Remove if before.is_none() => drop(locked),
             Change::Set => {
                 let sequence = locked.commit(&mut buffers.batch)?;
-                locked.finish(sequence);
+                locked.finish(sequence)?;
             }
             Change::Remove => {
                 buffers.batch.clear();
                 buffers.batch.push(Kind::Remove, hash, key, false, |_| Ok::<(), crate::Error>(()))?;
                 let sequence = locked.commit(&mut buffers.batch)?;
-                locked.finish(sequence);
+                locked.finish(sequence)?;
             }
         }
         buffers.give_back();

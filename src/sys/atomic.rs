@@ -55,11 +55,54 @@ impl Word {
         crash::point("word raised");
     }
 
+    /// Counts one up; returns what it was before.
+    #[inline]
+    pub(crate) fn increment(&self) -> u64 {
+        let before = self.0.fetch_add(1, Ordering::AcqRel);
+        crash::point("word incremented");
+        before
+    }
+
     #[inline]
     pub(crate) fn exchange_if(&self, expected: u64, value: u64) -> bool {
         let done = self.0.compare_exchange(expected, value, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         crash::point("word exchanged");
         done
+    }
+}
+
+/// A 32-bit word of shared memory, as the kernel's futexes are. Every change of it is a crash point.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct HalfWord(AtomicU32);
+
+impl HalfWord {
+    #[cfg(loom)]
+    pub(crate) fn new(value: u32) -> HalfWord {
+        HalfWord(AtomicU32::new(value))
+    }
+
+    #[inline(always)]
+    pub(crate) fn load(&self, ordering: Ordering) -> u32 {
+        self.0.load(ordering)
+    }
+
+    #[inline(always)]
+    pub(crate) fn store(&self, value: u32, ordering: Ordering) {
+        self.0.store(value, ordering);
+        crash::point("half word stored");
+    }
+
+    #[inline]
+    pub(crate) fn increment(&self, ordering: Ordering) {
+        self.0.fetch_add(1, ordering);
+        crash::point("half word incremented");
+    }
+
+    /// For the kernel, which sleeps on it.
+    #[cfg(not(loom))]
+    pub(super) fn futex(&self) -> &AtomicU32 {
+        &self.0
     }
 }
 

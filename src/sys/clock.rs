@@ -7,9 +7,24 @@ pub(crate) fn coarse_nanoseconds() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC_COARSE)
 }
 
+/// Nanoseconds since boot.
+pub(crate) fn nanoseconds_since_boot() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC)
+}
+
 /// Nanoseconds since the Unix epoch.
 pub(crate) fn unix_nanoseconds() -> u64 {
     nanoseconds(ClockId::CLOCK_REALTIME)
+}
+
+/// Nanoseconds since the Unix epoch, to the kernel's tick.
+pub(crate) fn coarse_unix_nanoseconds() -> u64 {
+    nanoseconds(ClockId::CLOCK_REALTIME_COARSE)
+}
+
+/// Seconds since the Unix epoch: a few nanoseconds a call.
+pub(crate) fn unix_seconds() -> u64 {
+    coarse_unix_nanoseconds() / 1_000_000_000
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {

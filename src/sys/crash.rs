@@ -18,6 +18,7 @@ pub enum Action {
 mod armed {
     use super::Action;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{PoisonError, RwLock};
 
     // Plain std atomics: these are not part of any protocol and never modelled.
     static PASSED: AtomicU64 = AtomicU64::new(0);
@@ -31,6 +32,37 @@ mod armed {
         TARGET.store(target, Ordering::SeqCst);
     }
 
+    type Observer = Box<dyn Fn(&'static str) + Send + Sync>;
+    static IS_OBSERVED: AtomicU64 = AtomicU64::new(0);
+    static OBSERVER: RwLock<Option<Observer>> = RwLock::new(None);
+
+    thread_local! {
+        static ABOUT: std::cell::RefCell<std::path::PathBuf> = std::cell::RefCell::default();
+    }
+
+    /// Says what the next point of this thread is about.
+    pub(crate) fn about(path: impl FnOnce() -> std::path::PathBuf) {
+        if IS_OBSERVED.load(Ordering::Relaxed) != 0 {
+            ABOUT.set(path());
+        }
+    }
+
+    /// What the point that is being observed is about, where it says so.
+    pub fn subject() -> std::path::PathBuf {
+        ABOUT.with_borrow(Clone::clone)
+    }
+
+    /// Calls `observer` with the name of each point from here on, in the thread that passes it.
+    pub fn observe(observer: impl Fn(&'static str) + Send + Sync + 'static) {
+        *OBSERVER.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(observer));
+        IS_OBSERVED.store(1, Ordering::SeqCst);
+    }
+
+    /// Ends that.
+    pub fn look_away() {
+        IS_OBSERVED.store(0, Ordering::SeqCst);
+    }
+
     /// How many points were passed since [`arm`].
     pub fn passed() -> u64 {
         PASSED.load(Ordering::SeqCst)
@@ -41,6 +73,16 @@ mod armed {
         let count = PASSED.fetch_add(1, Ordering::Relaxed) + 1;
         if count == TARGET.load(Ordering::Relaxed) {
             act(name, count);
+        }
+        if IS_OBSERVED.load(Ordering::Relaxed) != 0 {
+            show(name);
+        }
+    }
+
+    #[cold]
+    fn show(name: &'static str) {
+        if let Some(observer) = &*OBSERVER.read().unwrap_or_else(PoisonError::into_inner) {
+            observer(name);
         }
     }
 
@@ -56,10 +98,14 @@ mod armed {
 }
 
 #[cfg(feature = "crash-points")]
-pub(crate) use armed::point;
+pub(crate) use armed::{about, point};
 #[cfg(feature = "crash-points")]
-pub use armed::{arm, passed};
+pub use armed::{arm, look_away, observe, passed, subject};
 
 #[cfg(not(feature = "crash-points"))]
 #[inline(always)]
 pub(crate) fn point(_name: &'static str) {}
+
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+pub(crate) fn about(_path: impl FnOnce() -> std::path::PathBuf) {}

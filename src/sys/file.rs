@@ -4,12 +4,25 @@ use super::crash;
 use crate::error::{Error, ErrorKind, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Opens an existing file.
 pub(crate) fn open(path: &Path, writable: bool) -> io::Result<File> {
     OpenOptions::new().read(true).write(writable).open(path)
+}
+
+/// Opens a file to be read. Whatever else stands there is `InvalidInput`, and not waited for, as the other end of a pipe would be.
+pub(crate) fn open_only_file(path: &Path) -> io::Result<File> {
+    let no_file = || Err(io::ErrorKind::InvalidInput.into());
+    match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Ok(_) => no_file(),
+        // A socket.
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => no_file(),
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens a file for reading and writing, making an empty one if there is none. Its rights are `mode`, whatever the process's
@@ -60,6 +73,34 @@ pub(crate) fn allocate(file: &File, offset: u64, length: u64) -> io::Result<()> 
     }
 }
 
+/// Gives a range's blocks back to the file system; it reads as zeros from then on. The file keeps its length. False where
+/// the file system cannot.
+pub(crate) fn punch(file: &File, offset: u64, length: u64) -> bool {
+    let flags = nix::fcntl::FallocateFlags::FALLOC_FL_PUNCH_HOLE | nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    loop {
+        let outcome = nix::fcntl::fallocate(file, flags, offset as i64, length as i64);
+        crash::point("blocks given back");
+        if outcome != Err(nix::errno::Errno::EINTR) {
+            return outcome.is_ok();
+        }
+    }
+}
+
+/// Bytes of disk blocks that a file has.
+pub(crate) fn disk_bytes(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.blocks() * 512)
+}
+
+/// A path to an open file or directory itself, whatever its name is by now.
+pub(crate) fn path_of(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// The name that an open file or directory has by now.
+pub(crate) fn name_of(file: &File) -> PathBuf {
+    fs::read_link(path_of(file)).unwrap_or_default()
+}
+
 /// Writes all of `bytes` at `offset`.
 pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)?;
@@ -83,11 +124,34 @@ pub(crate) fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec
     Ok(bytes)
 }
 
-/// Makes the bytes of a file power-safe.
+/// Makes the bytes of a file power-safe. The system tells of a write that failed only once through each open file.
 pub(crate) fn sync_data(file: &File) -> io::Result<()> {
-    file.sync_data()?;
+    let outcome = file.sync_data();
+    crash::about(|| name_of(file));
     crash::point("file synced");
-    Ok(())
+    outcome
+}
+
+/// Asks the system to begin writing a file to the disk, so that a later [`sync_data`] has less to wait for.
+#[allow(unsafe_code)]
+pub(crate) fn begin_writing(file: &File) {
+    // SAFETY: the call takes no memory. What comes of it does not matter.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+/// Makes the names in a directory power-safe.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = File::open(path)?;
+    let outcome = directory.sync_all();
+    crash::about(|| name_of(&directory));
+    crash::point("directory synced");
+    outcome
+}
+
+/// Opens a file once more, whatever stands at its path by now: what the system says of failed writes is said to each
+/// open file by itself.
+pub(crate) fn open_again(file: &File) -> io::Result<File> {
+    open(&path_of(file), true)
 }
 
 /// Renames within one file system, replacing what stands at `to`.
@@ -95,6 +159,31 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     crash::point("file renamed");
     Ok(())
+}
+
+/// Takes away a file that was made here and is of no use.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    crash::point("file removed");
+    Ok(())
+}
+
+/// Takes away an empty directory.
+pub(crate) fn remove_directory(path: &Path) -> io::Result<()> {
+    fs::remove_dir(path)?;
+    crash::point("directory removed");
+    Ok(())
+}
+
+/// A file in memory that ends with the process.
+pub(crate) fn in_memory(name: &str) -> io::Result<File> {
+    Ok(File::from(nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?))
+}
+
+/// Closes a descriptor that belongs to a thread which this process, made by fork, does not have.
+pub(crate) fn close_orphan(descriptor: RawFd) {
+    // Whatever comes of it, the descriptor is gone.
+    let _ = nix::unistd::close(descriptor);
 }
 
 /// Takes the whole-file lock if nobody else has it.
@@ -134,8 +223,25 @@ pub(crate) fn stamp_at(path: &Path) -> io::Result<Stamp> {
     Ok(stamp_of(&fs::metadata(path)?))
 }
 
+/// Of a file in an open directory: without the way there, which costs more than the look.
+#[allow(clippy::unnecessary_cast)]
+pub(crate) fn stamp_in(directory: &File, name: &str) -> io::Result<Stamp> {
+    let stat = nix::sys::stat::fstatat(directory, name, nix::fcntl::AtFlags::empty())?;
+    Ok(Stamp {
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        size: stat.st_size as u64,
+        modified_nanoseconds: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+        changed_nanoseconds: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        links: stat.st_nlink as u64,
+    })
+}
+
+fn nanoseconds(seconds: i64, rest: i64) -> u64 {
+    (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(rest as u64)
+}
+
 fn stamp_of(metadata: &fs::Metadata) -> Stamp {
-    let nanoseconds = |seconds: i64, rest: i64| (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(rest as u64);
     Stamp {
         device: metadata.dev(),
         inode: metadata.ino(),

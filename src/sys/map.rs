@@ -31,7 +31,10 @@ impl FileMap {
                     let _ = map.advise(Advice::HugePage);
                     return Ok(FileMap { map, writable });
                 }
-                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && length > needed => length = (length / 4).max(needed),
+                // Valgrind, for one, refuses what is too long for it as an invalid argument.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EINVAL)) && length > needed => {
+                    length = (length / 4).max(needed);
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -15,7 +15,10 @@ pub(crate) mod futex;
 pub(crate) mod locks;
 #[allow(unsafe_code)]
 pub(crate) mod map;
+pub(crate) mod names;
 #[allow(unsafe_code)]
 pub(crate) mod process;
 #[allow(unsafe_code)]
 pub(crate) mod robust_mutex;
+#[allow(unsafe_code)]
+pub(crate) mod signals;

@@ -73,6 +73,16 @@ pub(crate) fn program_name() -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
+/// The name of another process's program, for messages, as the kernel cuts it off.
+pub(crate) fn name_of(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).map_or_else(|_| "unknown".to_owned(), |name| name.trim_end().to_owned())
+}
+
+/// When a process was started.
+pub(crate) fn started(pid: u32) -> Option<SystemTime> {
+    started_at(status(pid)?.started_ticks)
+}
+
 /// When a process that started so many ticks after boot was started.
 pub(crate) fn started_at(started_ticks: u64) -> Option<SystemTime> {
     let text = fs::read_to_string("/proc/stat").ok()?;
@@ -101,6 +111,13 @@ pub(crate) fn pid_namespace() -> io::Result<u64> {
 
 /// The libc in whose form the mutex is: equal numbers can share it.
 pub(crate) const LIBC: u64 = if cfg!(target_env = "musl") { 2 } else { 1 };
+
+/// Has a function called when the process exits. Without memory for that it is not called, as after a kill.
+pub(crate) fn at_exit(function: extern "C" fn()) {
+    // SAFETY: an `extern "C"` function that takes nothing and stays loaded as long as the process does: this crate is
+    // linked into the program, or into a library whose own handlers libc runs before it is unloaded.
+    unsafe { libc::atexit(function) };
+}
 
 /// Random words for seeds and identities, not for secrets.
 pub(crate) fn random_words<const N: usize>() -> [u64; N] {

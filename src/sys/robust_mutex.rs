@@ -35,8 +35,12 @@ const OWNER_DIED: u32 = 0x4000_0000;
 const THREAD_ID: u32 = 0x3fff_ffff;
 /// Where the kernel's lock word stands in the image, in 32-bit words.
 const LOCK_WORD: usize = if cfg!(target_env = "musl") { 1 } else { 0 };
-/// Spins on a plain load before the kernel is asked: a hand-over through a sleeping waiter costs 26 µs.
-const SPINS: u32 = 120;
+/// Spin-loop hints before a mutex that was held is looked at again: some microseconds, then twice as long, and so on up to
+/// the greatest number, after which the kernel is asked (a hand-over through a sleeping waiter costs 26 µs). To look all
+/// the time would make processes take turns at every operation, and every operation fetch all its cache lines from the
+/// other processor: the longer each goes on, the more they do together.
+const PAUSES_MIN: u32 = 256;
+const PAUSES_MAX: u32 = 1024;
 
 impl RobustMutex {
     /// Makes a fresh mutex of whatever bytes stand here.
@@ -77,7 +81,8 @@ impl RobustMutex {
     /// Takes the mutex if it is free, after a short spin while it is not.
     #[inline]
     pub(crate) fn try_lock(&self) -> io::Result<Option<Acquired>> {
-        for _ in 0..SPINS {
+        let mut pauses = PAUSES_MIN;
+        loop {
             if self.word().load(Ordering::Relaxed) & THREAD_ID == 0 {
                 // SAFETY: the mutex was initialised by the first opener before this process could map it.
                 let code = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
@@ -86,16 +91,21 @@ impl RobustMutex {
                     return acquired(code);
                 }
             }
-            std::hint::spin_loop();
+            if pauses > PAUSES_MAX {
+                return Ok(None);
+            }
+            for _ in 0..pauses {
+                std::hint::spin_loop();
+            }
+            pauses *= 2;
         }
-        Ok(None)
     }
 
     /// Takes the mutex, waiting at most `wait` in the kernel.
     #[cold]
     pub(crate) fn lock_within(&self, wait: Duration) -> io::Result<Option<Acquired>> {
         let deadline = super::clock::unix_nanoseconds().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX / 2));
-        let deadline = libc::timespec { tv_sec: (deadline / 1_000_000_000) as libc::time_t, tv_nsec: (deadline % 1_000_000_000) as _ };
+        let deadline = libc::timespec { tv_sec: (deadline / 1_000_000_000) as _, tv_nsec: (deadline % 1_000_000_000) as _ };
         // SAFETY: as in `try_lock`; the deadline is a valid time.
         let code = unsafe { libc::pthread_mutex_timedlock(self.0.get(), &raw const deadline) };
         crash::point("mutex waited for");
@@ -127,7 +137,7 @@ impl RobustMutex {
         let done = seen & THREAD_ID == thread
             && word.compare_exchange(seen, (seen & !THREAD_ID) | OWNER_DIED, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         crash::point("owner declared dead");
-        super::futex::wake_all(word);
+        super::futex::wake_all_on(word);
         done
     }
 }
@@ -139,4 +149,9 @@ fn acquired(code: i32) -> io::Result<Option<Acquired>> {
         libc::EBUSY | libc::ETIMEDOUT => Ok(None),
         code => Err(io::Error::from_raw_os_error(code)),
     }
+}
+
+/// Whether taking the mutex failed because this thread has it.
+pub(crate) fn is_held_by_caller(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EDEADLK)
 }

@@ -404,12 +404,16 @@ impl<'a> Place<'a, '_> {
         if old.len().max(new.len()) > SMALL_OBJECT {
             return false;
         }
+        // What most often cannot be is found out before anything is copied.
+        if !new.iter().all(|field| fields.cell_of(&field.value).stands_alone()) {
+            return false;
+        }
         let base = out.len();
         out.extend_from_slice(self.archive.as_bytes());
         let is_patched = new.iter().all(|field| {
             let Some(place) = find_entry(old, field.key()) else { return false };
             let (node, cell) = (&old[place].value, fields.cell_of(&field.value));
-            let is_possible = cell.stands_alone() && self.archive.cell_of(node).stands_alone();
+            let is_possible = self.archive.cell_of(node).stands_alone();
             if is_possible {
                 overwrite(&mut out[base..], self.archive, node, cell);
             }

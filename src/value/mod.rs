@@ -46,6 +46,7 @@ mod serialize;
 #[allow(unsafe_code)]
 mod stored;
 mod sum;
+mod task;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -60,6 +61,7 @@ pub(crate) use json::write_string;
 pub(crate) use node::Node;
 pub(crate) use path::{Step, parse_pointer, pointer_of, resolve};
 pub(crate) use stored::{Arena, Span};
+pub(crate) use task::{Change, Task, change, field};
 
 use crate::error::Result;
 

@@ -2,6 +2,7 @@
 
 use super::archived::Archive;
 use crate::log::record::Record;
+use std::cell::Cell;
 
 impl<'a> Archive<'a> {
     /// The value of a record of the log that holds one.
@@ -9,10 +10,16 @@ impl<'a> Archive<'a> {
     pub(crate) fn of(record: &Record<'a>) -> Archive<'a> {
         debug_assert!(record.is_set() || record.kind() == crate::log::record::Kind::Settings);
         // SAFETY: a record is reached through a position that was published. Either a process of this boot appended its
-        // value with `encode` or `edit::apply` before it sealed the record, or the rebuild that published the record
+        // value with `encode` or `edit::apply` before it sealed the record (or is about to seal it, and looks at its own copy), or the rebuild that published the record
         // validated the value. Sealed bytes do not change while they are borrowed (`segment/heap.rs`).
         unsafe { Archive::trusted(record.value()) }
     }
+}
+
+/// The archive of a truth value.
+pub(crate) fn truth(value: bool) -> Archive<'static> {
+    // SAFETY: what the writer makes of them, by the table at the head of the module: a tag, and eight bytes of zero.
+    unsafe { Archive::trusted(if value { &[2, 0, 0, 0, 0, 0, 0, 0, 0] } else { &[1, 0, 0, 0, 0, 0, 0, 0, 0] }) }
 }
 
 /// Archives one after the other.
@@ -25,7 +32,27 @@ pub(crate) struct Arena {
 #[derive(Debug, Clone)]
 pub(crate) struct Span(std::ops::Range<usize>);
 
+/// Memory longer than this is given back to the allocator.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
+thread_local! {
+    /// Memory of the last arena that was lent.
+    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 impl Arena {
+    /// Runs something with an empty arena, whose memory this thread keeps.
+    pub(crate) fn with_kept<R>(work: impl FnOnce(&mut Arena) -> R) -> R {
+        // A thread that exits may have lost it already; who is inside of another such call gets a new one.
+        let mut arena = Arena { bytes: KEPT.try_with(Cell::take).unwrap_or_default() };
+        arena.bytes.clear();
+        let result = work(&mut arena);
+        if arena.bytes.capacity() <= KEPT_BYTES_MAX {
+            let _ = KEPT.try_with(|kept| kept.set(arena.bytes));
+        }
+        result
+    }
+
     pub(crate) fn push(&mut self, archive: Archive<'_>) -> Span {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(archive.as_bytes());

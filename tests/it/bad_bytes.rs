@@ -6,7 +6,7 @@
 //! names its cause. Checked after each: the content is the whole one (or, where the control page that knows the log's
 //! end was taken away too, a prefix of the commit order); `verify`; that the store takes a write; or else the error.
 
-use crate::support::{Child, Role, directory, say, text};
+use crate::support::{Child, Role, directory, keep_only_log, say, text};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -17,6 +17,7 @@ use tastypod::{ErrorKind, Pod};
 pub const CHILDREN: &[Role] = &[
     ("flip-log", flip_log),
     ("flip-control", flip_control),
+    ("put-aside", put_aside),
     ("flip-index-and-order", flip_index_and_order),
     ("truncate-log", truncate_log),
     ("truncate-others", truncate_others),
@@ -70,6 +71,7 @@ impl Patient {
         let states = fill(&pod);
         let log_end = tastypod::fuzzing::log_end(&pod) as usize;
         drop(pod);
+        keep_only_log(&path);
         let mut patient = Patient { path, states, files: Vec::new(), log_end };
         patient.take_copy();
         patient
@@ -94,17 +96,25 @@ impl Patient {
 
     /// Writes every file back in place, so that device and inode stay.
     fn restore(&self) {
+        keep_only_log(&self.path);
         for (path, bytes, length) in &self.files {
             let file = File::options().write(true).create(true).truncate(false).open(path).unwrap();
             file.write_all_at(bytes, 0).unwrap();
             file.set_len(*length).unwrap();
         }
-        for entry in fs::read_dir(self.path.join(".live")).unwrap() {
-            let path = entry.unwrap().path();
-            if path.file_name().unwrap().to_string_lossy().starts_with("log.cut-") {
-                fs::remove_file(path).unwrap();
-            }
-        }
+    }
+
+    /// What was put aside, the oldest first.
+    fn cuts(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path.join(".live")).unwrap().map(|entry| entry.unwrap().path());
+        let mut cuts: Vec<_> = entries.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("log.cut-")).collect();
+        cuts.sort();
+        cuts
+    }
+
+    fn restore_all(&self) {
+        self.restore();
+        self.cuts().iter().for_each(|path| fs::remove_file(path).unwrap());
     }
 
     fn flip(&self, name: &str, at: usize, bits: u8) {
@@ -148,7 +158,7 @@ impl Patient {
     }
 
     fn was_cut_aside(&self) -> bool {
-        fs::read_dir(self.path.join(".live")).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with("log.cut-"))
+        !self.cuts().is_empty()
     }
 }
 
@@ -189,7 +199,7 @@ fn flip_log(arguments: &[String]) {
     let with_control = arguments[1] == "with control";
     // The head's used bytes, a few of its padding, every byte of every record, and some unused behind.
     let places =
-        (0..72).chain((72..4096).step_by(512)).chain(4096..patient.log_end).chain((patient.log_end..patient.log_end + 64).step_by(8));
+        (0..72).chain((88..4096).step_by(512)).chain(4096..patient.log_end).chain((patient.log_end..patient.log_end + 64).step_by(8));
     for at in places {
         let trial = format!("byte {at} of the log of {}, {}", patient.log_end, arguments[1]);
         say(&trial);
@@ -207,6 +217,31 @@ fn flip_log(arguments: &[String]) {
             }
             None => assert!(!unused, "{trial}: an error for a byte without meaning"),
         }
+        patient.restore_all();
+    }
+}
+
+#[test]
+fn of_damaged_logs_that_are_put_aside_the_newest_three_stay() {
+    assert_eq!(run("put-aside", &[]), 6);
+}
+
+fn put_aside(arguments: &[String]) {
+    let patient = Patient::new(&arguments[0]);
+    let mut newest = Vec::new();
+    for turn in 0..6 {
+        let trial = format!("turn {turn}");
+        say(&trial);
+        let at = 4096 + (patient.log_end - 4096) / 3 + turn * 8;
+        patient.flip("log", at, 1);
+        let damaged = fs::read(patient.file("log")).unwrap();
+        fs::remove_file(patient.file("control")).unwrap();
+        patient.examine(&trial).expect("a prefix");
+        let cuts = patient.cuts();
+        assert_eq!(cuts.len(), 3.min(turn + 1), "{trial}: {cuts:?}");
+        assert!(fs::read(cuts.last().unwrap()).unwrap()[..patient.log_end] == damaged[..patient.log_end], "{trial}: all of the log");
+        assert!(cuts.iter().rev().skip(1).eq(newest.iter().rev().take(2)), "{trial}: {cuts:?} after {newest:?}");
+        newest = cuts;
         patient.restore();
     }
 }
@@ -303,7 +338,7 @@ fn truncate_log(arguments: &[String]) {
         } else if with_control || size < 4096 {
             assert_eq!(found, None, "{trial}");
         }
-        patient.restore();
+        patient.restore_all();
     }
 }
 
@@ -321,7 +356,7 @@ fn truncate_others(arguments: &[String]) {
             say(format!("{name} of {full} bytes cut to {size}"));
             File::options().write(true).open(patient.file(name)).unwrap().set_len(size).unwrap();
             assert_eq!(patient.examine(&format!("{name} cut to {size}")), Some(TRANSACTIONS));
-            patient.restore();
+            patient.restore_all();
         }
         for filling in ["zeros", "ones", "garbage"] {
             say(format!("{name} of {filling}"));
@@ -334,12 +369,12 @@ fn truncate_others(arguments: &[String]) {
                 .collect();
             File::options().write(true).open(patient.file(name)).unwrap().write_all_at(&bytes, 0).unwrap();
             assert_eq!(patient.examine(&format!("{name} of {filling}")), Some(TRANSACTIONS));
-            patient.restore();
+            patient.restore_all();
         }
         say(format!("{name} removed"));
         fs::remove_file(patient.file(name)).unwrap();
         assert_eq!(patient.examine(&format!("{name} removed")), Some(TRANSACTIONS));
-        patient.restore();
+        patient.restore_all();
     }
 }
 
@@ -372,6 +407,7 @@ fn files_exchanged_with_those_of_another_store_are_not_taken_for_ones_own() {
                 fs::rename(&aside, &right).unwrap();
             }
             for (path, expected) in [(&one, &first), (&other, &second)] {
+                keep_only_log(path);
                 let pod = Pod::open(path).unwrap();
                 assert_eq!(content(&pod).unwrap(), *expected, "{name}");
                 assert!(pod.verify().unwrap().is_clean(), "{}", pod.verify().unwrap());
@@ -382,6 +418,7 @@ fn files_exchanged_with_those_of_another_store_are_not_taken_for_ones_own() {
     // The log is the store: with another's log it is the other store.
     let dir = directory();
     let (one, other, _, second) = two(dir.path());
+    keep_only_log(&one);
     fs::copy(other.join(".live/log"), one.join(".live/log")).unwrap();
     let pod = Pod::open(&one).unwrap();
     assert_eq!(content(&pod).unwrap(), second);
@@ -411,6 +448,7 @@ fn older_control_index_and_order_are_noticed_and_an_older_log_is_an_error() {
             pod.remove("key 2").unwrap();
             let expected = content(&pod).unwrap();
             drop(pod);
+            keep_only_log(&path);
             for (name, bytes) in replaced.iter().zip(older) {
                 let file = path.join(".live").join(name);
                 if !in_place {

@@ -124,6 +124,12 @@ impl Forked {
         }
     }
 
+    /// Waits for the end, whatever it is.
+    pub fn wait_for_end(&mut self) -> WaitStatus {
+        self.ended = true;
+        waitpid(self.pid, None).expect("a child can be waited for")
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(self.pid, signal).expect("a child that was not waited for can be signalled");
     }

@@ -22,9 +22,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tastypod::crash::{self, Action};
-use tastypod::{Error, Options, Pod};
+use tastypod::{Durability, Error, Options, Pod, Tracker};
 
-pub const CHILDREN: &[Role] = &[("kill_matrix", matrix_role), ("kill_repair", repair_role)];
+pub const CHILDREN: &[Role] = &[("kill_matrix", matrix_role), ("kill_repair", repair_role), ("kill_exit", exit_role)];
 
 /// A survivor's write takes longer than this only if it waited for the dead.
 const PROMPT: Duration = Duration::from_secs(3);
@@ -106,6 +106,12 @@ fn contents(pod: &Pod) -> Vec<(String, String)> {
                     assert!(text == text[..1].repeat(text.len()), "the value of {key} is whole");
                     format!("{} times {}", text.len(), &text[..1])
                 }
+                // Which process died, or gave it up, is another each time.
+                _ if value.get("_error").and_then(|error| error.as_str()).is_some_and(|error| error.contains("while it worked")) => {
+                    let mut value = value.to_value().unwrap();
+                    value["_error"] = "it died".into();
+                    value.to_string()
+                }
                 _ => value.to_value().unwrap().to_string(),
             };
             contents.push((key, value));
@@ -128,10 +134,11 @@ fn require_clean(pod: &Pod, who: &str) {
 /// Writes at once and reads back.
 fn write_at_once(pod: &Pod, key: &str, value: u64) {
     let start = Instant::now();
-    pod.set(key, value).unwrap();
+    // An object, since a tracker takes nothing else.
+    pod.set(key, serde_json::json!({ "turn": value })).unwrap();
     let took = start.elapsed();
     assert!(took < PROMPT, "the write of {key} took {took:?}");
-    assert_eq!(pod.get_as::<u64>(key).unwrap(), Some(value));
+    assert_eq!(pod.at(key).key("turn").get_as::<u64>().unwrap(), Some(value));
 }
 
 /// A process that has the store open while another dies.
@@ -174,6 +181,26 @@ fn newcomer(path: &Path, leaves: bool, context: &str) -> String {
         }
     });
     newcomer.succeed(&format!("{context}: the newcomer"))
+}
+
+/// What the JSON files say that the last process left, without anything else.
+#[track_caller]
+fn files_alone(path: &Path, context: &str) -> String {
+    let copy = path.with_extension("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+        }
+    }
+    let digest = fork(|line| {
+        let pod = Options::new().read_only(true).open(&copy).unwrap();
+        line.say(digest(&contents(&pod)));
+    })
+    .succeed(&format!("{context}: the files alone"));
+    std::fs::remove_dir_all(&copy).unwrap();
+    digest
 }
 
 /// Which points are tried, of `total` expected ones.
@@ -265,6 +292,7 @@ impl Run<'_> {
             survivor.end();
         }
         seen.push(newcomer(&path, true, &context));
+        seen.push(files_alone(&path, &context));
         assert!(
             seen.iter().all(|one| *one == seen[0] && allowed.contains(one)),
             "{context}: {returned} calls returned; seen {seen:?}, allowed {allowed:?} of {:?}",
@@ -322,6 +350,18 @@ fn left_by_a_kill(path: &Path) {
     std::mem::forget(filled(path));
 }
 
+/// And neither did the first who came to rebuild it.
+fn left_by_two_kills(path: &Path) {
+    fork(|_| left_by_a_kill(path)).succeed("the first kill");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| u64::from(time.subsec_nanos()) / 1000);
+    let (_, status) = fork(|_| {
+        crash::arm(1 + now % 12_000, Action::Kill);
+        std::mem::forget(open(path));
+    })
+    .end();
+    assert!(was_killed(status), "a rebuild passes more points: {status:?}");
+}
+
 fn nothing(_: &Path) {}
 
 /// Opens before the points begin.
@@ -351,6 +391,34 @@ fn create_and_set(armed: &Armed<'_>) {
     let pod = Options::new().file_size(100).max_tries(3).lock_timeout(LOCK_TIMEOUT).open(armed.path).unwrap();
     pod.set("first", 1).unwrap();
     armed.returned();
+    drop(pod);
+}
+
+/// With others it joins them; alone it reads the log into memory of its own.
+fn read_only(armed: &Armed<'_>) {
+    armed.arm();
+    let pod = Options::new().read_only(true).lock_timeout(LOCK_TIMEOUT).open(armed.path).unwrap();
+    assert_eq!(pod.get_as::<i64>("counter").unwrap(), Some(40));
+    assert_eq!(pod.snapshot().unwrap().entries().filter(|entry| entry.is_ok()).count(), pod.len());
+    require_clean(&pod, "a reader");
+    drop(pod);
+}
+
+/// Calls that look, refuse or take back, and change nothing.
+fn nothing_changes(armed: &Armed<'_>) {
+    let pod = opened(armed);
+    assert!(!pod.compare_exchange("k2", Some(&99.into()), Some(&1.into())).unwrap());
+    assert!(!pod.set_if_absent("k2", 99).unwrap());
+    assert_eq!(pod.view("k2").unwrap().unwrap().as_i64(), Some(2));
+    assert!(pod.iter().chain(pod.iter_live()).all(|entry| entry.is_ok()));
+    pod.try_update("k2", |value| Err::<(), Error>(Error::other(std::mem::take(value).to_string()))).unwrap_err();
+    let guard = pod.lock().unwrap();
+    pod.set("k2", "taken back").unwrap();
+    pod.clear().unwrap();
+    guard.rollback();
+    pod.wait(pod.version(), Duration::from_micros(1)).unwrap();
+    assert!(pod.remove("absent").unwrap().is_none() && pod.stats().unwrap().processes > 0);
+    require_clean(&pod, "who changed nothing");
     drop(pod);
 }
 
@@ -509,10 +577,89 @@ fn cleaning(armed: &Armed<'_>) {
     panic!("the cleaning does not end");
 }
 
+/// Keys enough for several steps of a compaction, with holes between them.
+fn with_holes(path: &Path) {
+    base(path);
+    let pod = open(path);
+    pod.extend((0..200).map(|n| (n, n))).unwrap();
+    for n in (0..200).filter(|n| n % 3 == 1 || *n > 190) {
+        pod.remove(n).unwrap();
+    }
+}
+
+fn compacted_with_holes(path: &Path) {
+    with_holes(path);
+    let pod = open(path);
+    pod.compact().unwrap();
+    for n in (0..190).filter(|n| n % 3 == 2) {
+        pod.remove(n).unwrap();
+    }
+}
+
+/// Somebody died in the middle of compacting.
+fn half_compacted(path: &Path) {
+    with_holes(path);
+    let (_, status) = fork(|_| {
+        let pod = open(path);
+        let stop = pod.version();
+        // After the first step: each adds one to the version.
+        for point in 1.. {
+            let (_, status) = fork(|_| {
+                crash::arm(point * 200, Action::Kill);
+                pod.compact().unwrap();
+            })
+            .end();
+            assert!(was_killed(status), "it came to the end");
+            if pod.version() > stop {
+                break;
+            }
+        }
+    })
+    .end();
+    assert!(!was_killed(status));
+}
+
+fn compaction(armed: &Armed<'_>) {
+    let pod = opened(armed);
+    let holes = |pod: &Pod| pod.stats().map(|stats| stats.places - stats.keys).unwrap();
+    let before = holes(&pod);
+    pod.compact().unwrap();
+    armed.returned();
+    assert!(before > 20 && holes(&pod) <= 1, "{before} holes before, {} after", holes(&pod));
+    pod.set("behind", 1).unwrap();
+    armed.returned();
+    pod.remove("k3").unwrap();
+    armed.returned();
+}
+
+/// Gives the blocks of many segments back, and takes them again.
+fn segments_given_back(armed: &Armed<'_>) {
+    let pod = opened(armed);
+    pod.compact().unwrap();
+    armed.returned();
+    for letter in ["e", "f", "g"] {
+        pod.set("hot", letter.repeat(3_000_000)).unwrap();
+        armed.returned();
+    }
+    pod.set("long", "m".repeat(4_300_000)).unwrap();
+    armed.returned();
+}
+
+/// Marks of removed keys in the oldest segment, which are dropped.
+fn clearing(armed: &Armed<'_>) {
+    let pod = opened(armed);
+    pod.clear().unwrap();
+    armed.returned();
+    pod.set("k1", 1).unwrap();
+    armed.returned();
+    pod.compact().unwrap();
+    armed.returned();
+}
+
 /// So many keys that the table will soon be too full, some of them removed.
 fn nearly_due(path: &Path) {
     let pod = open(path);
-    pod.extend((0..1534).map(|n| (n, n))).unwrap();
+    pod.extend((0..2558).map(|n| (n, n))).unwrap();
     pod.transaction(|txn| (0..40).try_for_each(|n| txn.remove(n).map(|_| ()))).unwrap();
 }
 
@@ -584,8 +731,192 @@ fn growth_whole(armed: &Armed<'_>) {
     panic!("the growth does not end");
 }
 
+/// Tasks of all sorts: plain ones, with priorities, tried ones, for later, done, aborted.
+fn with_tasks(path: &Path) {
+    let tracker = Options::new().max_tries(3).lock_timeout(LOCK_TIMEOUT).open_tracker(path).unwrap();
+    tracker.add_many(["a", "b", "c"]).unwrap();
+    let fields = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    tracker
+        .merge([
+            ("high", fields(r#"{"_priority":2}"#)),
+            ("higher", fields(r#"{"_priority":3,"_tries":1}"#)),
+            ("due", fields(r#"{"_not_before":12,"_priority":1}"#)),
+            ("later", fields(r#"{"_not_before":99999999999}"#)),
+            ("tried", fields(r#"{"_tries":1}"#)),
+            ("done", fields(r#"{"_done":true}"#)),
+            ("aborted", fields(r#"{"_aborted":true}"#)),
+        ])
+        .unwrap();
+}
+
+fn opened_tracker(armed: &Armed<'_>) -> Tracker {
+    let tracker = Options::new().lock_timeout(LOCK_TIMEOUT).open_tracker(armed.path).unwrap();
+    armed.arm();
+    tracker
+}
+
+/// One claim after the other, each with another ending.
+fn claims_and_endings(armed: &Armed<'_>) {
+    let tracker = opened_tracker(armed);
+    let claim = || {
+        let claim = tracker.claim().unwrap().unwrap();
+        armed.returned();
+        claim
+    };
+    let higher = claim();
+    claim().fail("busy").unwrap();
+    armed.returned();
+    higher.done().unwrap();
+    armed.returned();
+    claim().done_with(serde_json::json!({"result": [1, 2, 3]})).unwrap();
+    armed.returned();
+    claim().release().unwrap();
+    armed.returned();
+    claim().abort("never").unwrap();
+    armed.returned();
+    claim().done_and(|t| t.add_many(["child 1", "child 2"])).unwrap();
+    armed.returned();
+    let many = [claim(), claim(), claim()];
+    for claim in many {
+        drop(claim);
+        armed.returned();
+    }
+}
+
+/// A claim whose holder dies is put back by who looks.
+fn reclaim(armed: &Armed<'_>) {
+    let tracker = Options::new().lock_timeout(LOCK_TIMEOUT).open_tracker(armed.path).unwrap();
+    let (_, status) = fork(|_| std::mem::forget(tracker.claim().unwrap().unwrap())).end();
+    assert!(matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0)));
+    armed.returned();
+    armed.arm();
+    assert!(tracker.claims().unwrap().is_empty());
+    armed.returned();
+    let claim = tracker.claim().unwrap().unwrap();
+    armed.returned();
+    claim.done().unwrap();
+    armed.returned();
+}
+
+/// A claim that cannot be ended where it is dropped is put back by who looks.
+fn given_up(armed: &Armed<'_>) {
+    let tracker = opened_tracker(armed);
+    let claim = tracker.claim().unwrap().unwrap();
+    armed.returned();
+    tracker
+        .transaction(|t| {
+            drop(claim);
+            t.add("child")
+        })
+        .unwrap();
+    armed.returned();
+    assert!(tracker.claims().unwrap().is_empty());
+    armed.returned();
+    let claim = tracker.claim().unwrap().unwrap();
+    armed.returned();
+    claim.done().unwrap();
+    armed.returned();
+}
+
+fn rules_of_tasks(armed: &Armed<'_>) {
+    let tracker = opened_tracker(armed);
+    tracker.set_max_tries(1).unwrap();
+    tracker.mark_done("high").unwrap();
+    armed.returned();
+    tracker.at("b").key("_priority").set(7).unwrap();
+    armed.returned();
+    tracker.remove("tried").unwrap();
+    armed.returned();
+    tracker.set_max_tries(0).unwrap();
+    assert!(tracker.should_try("higher").unwrap());
+    armed.returned();
+}
+
+fn becomes_a_tracker(armed: &Armed<'_>) {
+    let pod = opened(armed);
+    let tracker = pod.convert_to_tracker().unwrap();
+    armed.returned();
+    tracker.mark_done("k2").unwrap();
+    armed.returned();
+}
+
+fn open_durably(path: &Path) -> Pod {
+    Options::new().lock_timeout(LOCK_TIMEOUT).durability(Durability::Disk).open(path).unwrap()
+}
+
+fn asked_for_durability(path: &Path) {
+    base(path);
+    drop(open_durably(path));
+}
+
+fn ask_for_durability(armed: &Armed<'_>) {
+    armed.arm();
+    let pod = open_durably(armed.path);
+    pod.set("k2", "on the disk").unwrap();
+    armed.returned();
+}
+
+fn durable_writes(armed: &Armed<'_>) {
+    let pod = open_durably(armed.path);
+    armed.arm();
+    pod.set("k2", "on the disk").unwrap();
+    armed.returned();
+    pod.transaction(|txn| {
+        txn.set("new", 1)?;
+        txn.remove("k3").map(|_| ())
+    })
+    .unwrap();
+    armed.returned();
+}
+
 const fn scenario(name: &'static str, prepare: fn(&Path), act: fn(&Armed<'_>)) -> Scenario {
     Scenario { name, prepare, act, with_survivor: true, without_survivor: true, ends: 60, sample: 60 }
+}
+
+/// Saved, then changed in every way.
+fn saved_and_changed(path: &Path) -> Pod {
+    let pod = Options::new().file_size(3).lock_timeout(LOCK_TIMEOUT).open(path).unwrap();
+    pod.extend((0..8).map(|n| (format!("k{n}"), n))).unwrap();
+    pod.remove("k1").unwrap();
+    pod.sync().unwrap();
+    pod.set("k2", "changed").unwrap();
+    pod.remove("k5").unwrap();
+    pod.remove("k6").unwrap();
+    pod.set("k6", "again").unwrap();
+    pod.set("new", [1, 2, 3]).unwrap();
+    pod
+}
+
+fn behind(path: &Path) {
+    std::mem::forget(saved_and_changed(path));
+}
+
+/// Only the files are left.
+fn files_only(path: &Path) {
+    drop(saved_and_changed(path));
+    std::fs::remove_dir_all(path.join(".live")).unwrap();
+}
+
+/// As tastypy leaves it.
+fn of_tastypy(path: &Path) {
+    std::fs::create_dir_all(path).unwrap();
+    std::fs::write(path.join("0.json"), "\"k0\"\t{\"a\": 1}\n\"k\\\\\\\\1\"\t2\n").unwrap();
+    std::fs::write(path.join("1.json"), "\"k2\"\t[1.50]\n").unwrap();
+}
+
+/// Somebody edited a file, and the log has more than was saved.
+fn edited(path: &Path) {
+    std::mem::forget(saved_and_changed(path));
+    let text = std::fs::read_to_string(path.join("0.json")).unwrap();
+    std::fs::write(path.join("0.json"), text.replace("\"k0\"\t0", "\"k0\"\t\"edited\"\n\"added\"\t1")).unwrap();
+}
+
+fn open_and_set(armed: &Armed<'_>) {
+    armed.arm();
+    let pod = open(armed.path);
+    pod.set("k0", "after").unwrap();
+    armed.returned();
+    drop(pod);
 }
 
 const SCENARIOS: &[Scenario] = &[
@@ -593,11 +924,28 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { with_survivor: false, ..scenario("open a closed store", base, open_close) },
     Scenario { with_survivor: false, ..scenario("open a closed store and set", base, join_and_set) },
     Scenario { with_survivor: false, ..scenario("open what a kill left", left_by_a_kill, join_and_set) },
+    Scenario { with_survivor: false, ..scenario("open what two kills left", left_by_two_kills, join_and_set) },
+    scenario("read only", base, read_only),
+    scenario("change nothing", base, nothing_changes),
     Scenario { without_survivor: false, ..scenario("join", base, join_and_set) },
     Scenario { without_survivor: false, ..scenario("join by fork", base, join_by_fork) },
+    scenario("ask for durability", base, ask_for_durability),
+    scenario("durable writes", asked_for_durability, durable_writes),
     scenario("close", base, close),
     scenario("set a new key", base, on_open!(|pod| pod.set("new", [1, 2, 3]))),
     scenario("set an old key", base, on_open!(|pod| pod.set("k2", "changed"); |pod| pod.set("k2", "changed again"))),
+    scenario(
+        "compare and update",
+        base,
+        on_open!(
+            |pod| pod.update("k2", |value| *value = "updated".into());
+            |pod| pod.compare_exchange("k3", Some(&3.into()), Some(&"exchanged".into()));
+            |pod| pod.compare_exchange("k4", Some(&4.into()), None);
+            |pod| pod.set_if_absent("new", 1);
+            |pod| pod.insert("k5", vec!["list"]);
+            |pod| pod.at("k5").push("pushed")
+        ),
+    ),
     scenario("remove", base, on_open!(|pod| pod.remove("k2"))),
     scenario("remove and set again", base, on_open!(|pod| pod.remove("k2"); |pod| pod.set("k2", "again"); |pod| pod.set("k1", "again"))),
     scenario("add", base, on_open!(|pod| pod.at("counter").add(1); |pod| pod.at("counter").add(1))),
@@ -605,13 +953,62 @@ const SCENARIOS: &[Scenario] = &[
     scenario("transaction", base, transaction),
     scenario("extend", base, on_open!(|pod| pod.extend((0..12).map(|n| (n, n))); |pod| pod.extend((6..18).map(|n| (n, -n))))),
     scenario("snapshot", base, snapshots),
+    Scenario { ends: 60, sample: 120, ..scenario("claims and endings", with_tasks, claims_and_endings) },
+    Scenario { ends: 30, sample: 40, ..scenario("reclaim", with_tasks, reclaim) },
+    Scenario { ends: 30, sample: 40, ..scenario("a claim given up", with_tasks, given_up) },
+    Scenario { ends: 30, sample: 60, ..scenario("rules of tasks", with_tasks, rules_of_tasks) },
+    Scenario { ends: 30, sample: 60, ..scenario("becomes a tracker", base, becomes_a_tracker) },
     Scenario { ends: 10, sample: 12, ..scenario("segments", nearly_full_segment, across_segments) },
     Scenario { ends: 10, sample: 30, ..scenario("segments again", with_dead_segments, segments_again) },
     Scenario { ends: 10, sample: 30, ..scenario("cleaning", with_a_segment_in_cleaning, cleaning) },
+    Scenario { ends: 20, sample: 60, ..scenario("compaction", with_holes, compaction) },
+    Scenario { ends: 20, sample: 60, ..scenario("compaction again", compacted_with_holes, compaction) },
+    Scenario { ends: 20, sample: 60, ..scenario("compaction that goes on", half_compacted, compaction) },
+    Scenario { ends: 20, sample: 60, ..scenario("clearing", with_holes, clearing) },
+    Scenario { ends: 10, sample: 30, ..scenario("segments given back", with_dead_segments, segments_given_back) },
     Scenario { ends: 20, sample: 24, ..scenario("growth begins", nearly_due, growth_begins) },
     Scenario { ends: 20, sample: 24, ..scenario("growth ends", nearly_grown, growth_ends) },
     Scenario { ends: 20, sample: 24, ..scenario("growth", nearly_due, growth_whole) },
+    Scenario {
+        ends: 20,
+        sample: 40,
+        ..scenario("checkpoint", behind, on_open!(|pod| pod.sync(); |pod| pod.set("k2", 1); |pod| pod.sync()))
+    },
+    Scenario { ends: 20, sample: 40, ..scenario("first checkpoint", left_by_a_kill, on_open!(|pod| pod.sync())) },
+    Scenario { ends: 20, sample: 40, ..scenario("revert", behind, on_open!(|pod| pod.revert(); |pod| pod.set("k2", 1))) },
+    Scenario {
+        ends: 20,
+        sample: 40,
+        ..scenario(
+            "conversion",
+            behind,
+            on_open!(|pod| pod.convert(tastypod::Conversion::new().gzipped(true).file_size(5)); |pod| pod.set("k2", 1)),
+        )
+    },
+    Scenario { with_survivor: false, ends: 20, sample: 40, ..scenario("load", files_only, open_and_set) },
+    Scenario { with_survivor: false, ends: 20, sample: 40, ..scenario("adoption", of_tastypy, open_and_set) },
+    Scenario { with_survivor: false, ends: 20, sample: 40, ..scenario("edit", edited, open_and_set) },
 ];
+
+#[test]
+fn a_kill_at_any_point_of_a_checkpoint_loses_nothing() {
+    run("kill_matrix", &["checkpoint", "first checkpoint"]);
+}
+
+#[test]
+fn a_kill_at_any_point_of_a_revert_leaves_all_of_it_or_nothing() {
+    run("kill_matrix", &["revert"]);
+}
+
+#[test]
+fn a_kill_at_any_point_of_a_conversion_leaves_one_form_or_the_other() {
+    run("kill_matrix", &["conversion"]);
+}
+
+#[test]
+fn a_kill_at_any_point_of_loading_leaves_the_files_as_they_were() {
+    run("kill_matrix", &["load", "adoption", "edit"]);
+}
 
 fn run(role: &str, names: &[&str]) {
     let mut child = Child::start(role, names);
@@ -630,22 +1027,42 @@ fn a_kill_at_any_point_of_making_a_store_leaves_a_store_or_none() {
 
 #[test]
 fn a_kill_at_any_point_of_opening_leaves_the_store_as_it_was() {
-    run("kill_matrix", &["open a closed store", "open a closed store and set", "open what a kill left"]);
+    run("kill_matrix", &["open a closed store", "open a closed store and set", "open what a kill left", "open what two kills left"]);
 }
 
 #[test]
 fn a_kill_at_any_point_of_joining_or_leaving_does_not_disturb_the_others() {
-    run("kill_matrix", &["join", "join by fork", "close", "snapshot"]);
+    run("kill_matrix", &["join", "join by fork", "close", "snapshot", "read only", "change nothing"]);
 }
 
 #[test]
 fn a_kill_at_any_point_of_a_write_leaves_it_whole_or_not_at_all() {
-    run("kill_matrix", &["set a new key", "set an old key", "remove", "remove and set again", "add"]);
+    run("kill_matrix", &["set a new key", "set an old key", "compare and update", "remove", "remove and set again", "add"]);
 }
 
 #[test]
 fn a_kill_at_any_point_of_a_transaction_leaves_all_of_it_or_nothing() {
     run("kill_matrix", &["transaction", "extend", "clear"]);
+}
+
+#[test]
+fn a_kill_at_any_point_of_a_claim_or_its_end_leaves_it_whole_or_not_at_all() {
+    run("kill_matrix", &["claims and endings"]);
+}
+
+#[test]
+fn a_kill_at_any_point_of_putting_back_what_a_dead_worker_held_loses_nothing() {
+    run("kill_matrix", &["reclaim", "a claim given up"]);
+}
+
+#[test]
+fn a_kill_at_any_point_of_a_change_of_rules_leaves_the_old_ones_or_the_new() {
+    run("kill_matrix", &["rules of tasks", "becomes a tracker"]);
+}
+
+#[test]
+fn a_kill_at_any_point_of_a_durable_write_leaves_it_whole_or_not_at_all() {
+    run("kill_matrix", &["ask for durability", "durable writes"]);
 }
 
 #[test]
@@ -661,6 +1078,16 @@ fn a_kill_at_any_point_of_using_a_segment_again_loses_nothing() {
 #[test]
 fn a_kill_at_any_point_of_cleaning_a_segment_loses_nothing() {
     run("kill_matrix", &["cleaning"]);
+}
+
+#[test]
+fn a_kill_at_any_point_of_a_compaction_keeps_all_keys_in_order() {
+    run("kill_matrix", &["compaction", "compaction again", "compaction that goes on"]);
+}
+
+#[test]
+fn a_kill_at_any_point_of_giving_space_back_loses_nothing() {
+    run("kill_matrix", &["clearing", "segments given back"]);
 }
 
 #[test]
@@ -683,7 +1110,8 @@ fn write_of_the_dead(pod: &Pod) {
     .unwrap();
 }
 
-/// For each point at which a writer dies: somebody repairs, and dies at each of his points; a third repairs that.
+/// For each point at which a writer dies: somebody repairs, and dies at each of his points; the next who repairs dies too; a
+/// fourth repairs what they left.
 fn repair_role(_: &[String]) {
     let start = Instant::now();
     let directory = quick_directory();
@@ -697,7 +1125,7 @@ fn repair_role(_: &[String]) {
     })
     .succeed("reference");
     let states: Vec<&str> = states.split(' ').collect();
-    let (mut writer_points, mut repair_kills) = (0, 0);
+    let (mut writer_points, mut repair_kills, mut second_kills) = (0, 0, 0);
     'writer: for writer_point in 1.. {
         // Of the pairs every third is tried, from a start that changes: all of them in some runs.
         let sampling = Sampling::new(60, 0, 20);
@@ -706,15 +1134,20 @@ fn repair_role(_: &[String]) {
             let path = directory.path().join(format!("{writer_point}-{repair_point}"));
             fork(|_| base(&path)).succeed(&context);
             let survivor = survivor(&path);
-            let repairer = fork(|line| {
-                let pod = open(&path);
-                line.say("ready");
-                line.hear();
-                crash::arm(repair_point, Action::Kill);
-                // Taking the lock repairs; giving it back ends what is tried here.
-                drop(pod.lock().unwrap());
+            // The second one dies at the same point, at an earlier or at a later one.
+            let second_point = 1 + (repair_point + writer_point * 5) % (repair_point + 6);
+            let [first, second] = [repair_point, second_point].map(|point| {
+                let repairer = fork(|line| {
+                    let pod = open(&path);
+                    line.say("ready");
+                    line.hear();
+                    crash::arm(point, Action::Kill);
+                    // Taking the lock repairs; giving it back ends what is tried here.
+                    drop(pod.lock().unwrap());
+                });
+                assert_eq!(repairer.hear().as_deref(), Some("ready"));
+                repairer
             });
-            assert_eq!(repairer.hear().as_deref(), Some("ready"));
             let (_, status) = fork(|_| {
                 let pod = open(&path);
                 crash::arm(writer_point, Action::Kill);
@@ -725,8 +1158,10 @@ fn repair_role(_: &[String]) {
                 break 'writer;
             }
             writer_points = writer_point;
-            repairer.tell("repair");
-            let killed = was_killed(repairer.end().1);
+            let [killed, second_killed] = [first, second].map(|repairer| {
+                repairer.tell("repair");
+                was_killed(repairer.end().1)
+            });
             let seen = [look(&survivor, &context), newcomer(&path, true, &context), look(&survivor, &context)];
             assert!(
                 seen.iter().all(|one| *one == seen[0] && states.contains(&one.as_str())),
@@ -739,13 +1174,50 @@ fn repair_role(_: &[String]) {
                 break;
             }
             repair_kills += 1;
+            second_kills += u64::from(second_killed);
         }
     }
-    assert!(repair_kills > writer_points, "some repairs had something to do");
-    say(format_args!("repair: {writer_points} points of the writer, {repair_kills} kills of its repairers; {:.1?}", start.elapsed()));
+    assert!(repair_kills > writer_points && second_kills > writer_points, "some repairs had something to do");
+    say(format_args!(
+        "repair: {writer_points} points of the writer, {repair_kills} kills of its repairers, {second_kills} of the next; {:.1?}",
+        start.elapsed()
+    ));
 }
 
 #[test]
 fn a_kill_at_any_point_of_a_repair_leaves_a_store_that_the_next_repairs() {
     run("kill_repair", &["all"]);
+}
+
+/// Detaches by exiting with the store open.
+fn exit_role(_: &[String]) {
+    let directory = quick_directory();
+    let mut expected = None;
+    for point in 1.. {
+        let context = format!("killed at point {point} of an exit");
+        let path = directory.path().join(point.to_string());
+        fork(|_| base(&path)).succeed(&context);
+        let (said, status) = fork(|line| {
+            let pod = open(&path);
+            pod.set("k2", "before the exit").unwrap();
+            line.say(digest(&contents(&pod)));
+            crash::arm(point, Action::Kill);
+            std::process::exit(0);
+        })
+        .end();
+        let expected = expected.get_or_insert_with(|| said[0].clone());
+        assert_eq!(said, [&**expected], "{context}");
+        assert_eq!(newcomer(&path, true, &context), *expected, "{context}");
+        if !was_killed(status) {
+            assert!(matches!(status, nix::sys::wait::WaitStatus::Exited(_, 0)), "{context}: {status:?}");
+            assert!(point > 10, "an exit leaves the store: {point}");
+            say(format_args!("exit: through at {point}"));
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_kill_at_any_point_of_an_exit_loses_nothing() {
+    run("kill_exit", &["all"]);
 }

@@ -23,11 +23,13 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tastypod::{Error, ErrorKind, Pod, Result};
+use tastypod::{Durability, Error, ErrorKind, Options, Pod, Result};
 
-pub const CHILDREN: &[Role] = &[("history", perform)];
+pub const CHILDREN: &[Role] = &[("history", perform), ("history_cleaner", clean_up)];
 
 const KEYS: u8 = 3;
+/// A key of no history.
+const BALLAST: (i64, i64) = (-1, 0);
 const PROCESSES: u64 = 4;
 const OPERATIONS_EACH: u64 = 10;
 const HISTORIES: u64 = 200;
@@ -351,7 +353,8 @@ struct Line {
 /// The role of a process: operations of one history after the other, each recorded before its call and after its return.
 fn perform(arguments: &[String]) {
     let process: u64 = arguments[1].parse().expect("a number");
-    let pod = Pod::open(&arguments[0]).expect("the store opens");
+    let durability = if arguments[2] == "disk" { Durability::Disk } else { Durability::Process };
+    let pod = Options::new().durability(durability).open(&arguments[0]).expect("the store opens");
     say("ready");
     loop {
         let order: Vec<u64> = hear().split(' ').filter_map(|word| word.parse().ok()).collect();
@@ -375,6 +378,22 @@ fn perform(arguments: &[String]) {
         }
         tastypod::crash::arm(0, tastypod::crash::Action::Kill);
         say("done");
+    }
+}
+
+/// The role of a process that keeps the log short: fills segments, takes and drops snapshots, compacts, until it is killed.
+fn clean_up(arguments: &[String]) {
+    let pod = Pod::open(&arguments[0]).expect("the store opens");
+    say("ready");
+    for turn in 0u64.. {
+        pod.set(BALLAST, "b".repeat((turn % 7 * 20_000) as usize)).expect("no operation fails");
+        let snapshot = pod.snapshot().expect("no operation fails");
+        assert!(snapshot.contains_key(BALLAST).expect("no operation fails"));
+        if turn % 2 == 0 {
+            drop(snapshot);
+            pod.compact().expect("no operation fails");
+        }
+        std::thread::sleep(Duration::from_micros(300));
     }
 }
 
@@ -411,8 +430,16 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
+/// One of them waits for the disk with every write.
 fn start_process(path: &Path, process: u64) -> Child {
-    let mut child = Child::start("history", &[text(path), &process.to_string()]);
+    let durability = if process % 4 == 1 { "disk" } else { "process" };
+    let mut child = Child::start("history", &[text(path), &process.to_string(), durability]);
+    assert_eq!(child.line().as_deref(), Some("ready"));
+    child
+}
+
+fn start_cleaner(path: &Path) -> Child {
+    let mut child = Child::start("history_cleaner", &[text(path)]);
     assert_eq!(child.line().as_deref(), Some("ready"));
     child
 }
@@ -481,15 +508,24 @@ fn histories_of_processes_that_are_killed_and_stopped_are_linearizable() {
     let histories = from_environment("TASTYPOD_HISTORIES", HISTORIES);
     let seed = from_environment("TASTYPOD_SEED", now());
     let mut random = Random(seed);
-    let (mut kills, mut pending, mut overlapping, mut operations) = (0, 0, 0, 0);
+    let (mut kills, mut pending, mut overlapping, mut operations, mut cleaners) = (0, 0, 0, 0, 0);
     for store in 0..histories.div_ceil(HISTORIES_PER_STORE) {
         let dir = directory();
         let path = dir.path().join("a.pod");
         // In every other store only the processes of the history are there, so that all may be killed.
         let resident = (store % 2 == 0).then(|| Pod::open(&path).expect("the store opens"));
         let mut children: Vec<Child> = (0..PROCESSES).map(|process| start_process(&path, process)).collect();
+        // In two of three stores another process cleans all the time, and is killed now and then.
+        Pod::open(&path).and_then(|pod| pod.set(BALLAST, "")).expect("the store opens");
+        let mut cleaner = (store % 3 != 1).then(|| start_cleaner(&path));
         let first = store * HISTORIES_PER_STORE;
         for history in first..histories.min(first + HISTORIES_PER_STORE) {
+            if cleaner.is_some() && random.below(8) == 0 {
+                // Dropped: killed.
+                cleaner = None;
+                cleaners += 1;
+                cleaner.get_or_insert_with(|| start_cleaner(&path));
+            }
             let base = keys_at_rest(&path);
             let (mut events, killed) = run_history(&path, &mut children, resident.as_ref(), history, base, &mut random);
             kills += killed;
@@ -499,12 +535,12 @@ fn histories_of_processes_that_are_killed_and_stopped_are_linearizable() {
             operations += events.len();
             assert!(is_linearizable(&events), "history {history} of seed {seed} has no order:\n{}", show(&events));
         }
-        drop(children);
+        drop((children, cleaner));
         let report = Pod::open(&path).and_then(|pod| pod.verify()).expect("the store opens");
         assert!(report.is_clean(), "seed {seed}: {report}");
     }
     println!(
-        "{histories} histories of seed {seed}: {operations} operations, {overlapping} overlap the one before, {kills} kills, {pending} pending"
+        "{histories} histories of seed {seed}: {operations} operations, {overlapping} overlap the one before, {kills} kills, {pending} pending, {cleaners} cleaners killed"
     );
     // A run in which the processes never met, or were never interrupted, would test nothing.
     assert!(overlapping * 10 > operations, "only {overlapping} of {operations} operations overlap another");

@@ -106,6 +106,7 @@ fn operations() -> impl Strategy<Value = Operation> {
         1 => Just(Operation::Iterate),
         1 => (0..8_u8).prop_map(Operation::Reopen),
         1 => Just(Operation::ReadOnly),
+        2 => Just(Operation::Compact),
         1 => Just(Operation::Verify),
     ]
 }

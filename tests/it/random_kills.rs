@@ -1,4 +1,5 @@
-//! Processes that write, transfer, remove and take snapshots, and are killed at random moments.
+//! Processes that write, transfer, remove, compact and take and drop snapshots while the log is cleaned all the time, and are
+//! killed at random moments. A third of them waits for the disk with every write.
 //!
 //! Goal: what the enumeration of `kill_matrix` cannot reach: deaths in the middle of a crowd, one after the other, of
 //! several processes at once, while others repair and open.
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tastypod::{Error, Options, Pod};
+use tastypod::{Durability, Error, Options, Pod, Snapshot};
 
 pub const CHILDREN: &[Role] = &[("random_worker", worker)];
 
@@ -53,23 +54,26 @@ fn account(number: usize) -> String {
 /// Arguments: path, number of the worker, first number of its writes, seed.
 fn worker(arguments: &[String]) {
     let [path, number, first, seed] = arguments else { panic!("four arguments") };
-    let pod = open(Path::new(path));
     let mut random = Random(seed.parse::<u64>().unwrap() | 1);
+    // One in three waits for the disk with every write.
+    let durability = if random.below(3) == 0 { Durability::Disk } else { Durability::Process };
+    let pod = Options::new().lock_timeout(LOCK_TIMEOUT).durability(durability).open(path).unwrap();
+    let mut held: Option<(Snapshot, Entries)> = None;
     say("ready");
     for serial in first.parse::<u64>().unwrap().. {
         let key = format!("worker {number} key {}", random.below(KEYS));
-        match random.below(10) {
-            0..=3 => {
+        match random.below(24) {
+            0..=7 => {
                 say(format_args!("set {serial} {key}"));
                 pod.set(&*key, serial).unwrap();
                 say(format_args!("done {serial}"));
             }
-            4 => {
+            8..=9 => {
                 say(format_args!("remove {serial} {key}"));
                 pod.remove(&*key).unwrap();
                 say(format_args!("done {serial}"));
             }
-            5 => {
+            10..=11 => {
                 // Away and back at once: the key goes last, and is never seen absent.
                 say(format_args!("set {serial} {key}"));
                 pod.transaction(|txn| {
@@ -79,7 +83,7 @@ fn worker(arguments: &[String]) {
                 .unwrap();
                 say(format_args!("done {serial}"));
             }
-            6..=8 => {
+            12..=17 => {
                 let (from, to) = (random.below(ACCOUNTS as u64) as usize, random.below(ACCOUNTS as u64) as usize);
                 let amount = random.below(50) as i64;
                 pod.transaction(|txn| {
@@ -89,20 +93,35 @@ fn worker(arguments: &[String]) {
                 })
                 .unwrap();
             }
-            _ => look(&pod),
+            18..=19 => look(&pod),
+            // Goes through a segment in some dozen turns, of which little stays.
+            20..=21 => pod.set(format!("worker {number} ballast {}", random.below(3)), "b".repeat(random.below(100_000) as usize)).unwrap(),
+            22 => match held.take() {
+                Some((snapshot, entries)) => assert_eq!(read(&snapshot), entries, "version {} does not stay the same", snapshot.version()),
+                None => {
+                    let snapshot = pod.snapshot().unwrap();
+                    let entries = read(&snapshot);
+                    held = Some((snapshot, entries));
+                }
+            },
+            _ => pod.compact().unwrap(),
         }
     }
+}
+
+type Entries = Vec<(String, i64)>;
+
+/// All entries; of the ballast only the keys.
+fn read(snapshot: &Snapshot) -> Entries {
+    let entries =
+        snapshot.entries().map(|entry| entry.map(|(key, value)| (key.to_key().unwrap().to_string(), value.as_i64().unwrap_or(0))));
+    entries.collect::<Result<_, Error>>().unwrap()
 }
 
 /// Takes a snapshot and checks it.
 fn look(pod: &Pod) {
     let snapshot = pod.snapshot().unwrap();
-    let read = || -> Vec<(String, i64)> {
-        let entries =
-            snapshot.entries().map(|entry| entry.map(|(key, value)| (key.to_key().unwrap().to_string(), value.as_i64().unwrap())));
-        entries.collect::<Result<_, Error>>().unwrap()
-    };
-    let entries = read();
+    let entries = read(&snapshot);
     assert_eq!(entries.len(), snapshot.len(), "version {}", snapshot.version());
     let keys: HashSet<&str> = entries.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(keys.len(), entries.len(), "a key stands twice in version {}", snapshot.version());
@@ -111,7 +130,7 @@ fn look(pod: &Pod) {
     assert!(accounts.iter().enumerate().all(|(number, (key, _))| key.contains(&account(number))), "the accounts stand in order");
     let sum: i64 = accounts.iter().map(|(_, balance)| balance).sum();
     assert_eq!(sum, BALANCE * ACCOUNTS as i64, "version {}", snapshot.version());
-    assert_eq!(read(), entries, "version {} does not stay the same", snapshot.version());
+    assert_eq!(read(&snapshot), entries, "version {} does not stay the same", snapshot.version());
 }
 
 /// A value that a key may have; nothing where it may be absent.

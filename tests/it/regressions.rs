@@ -2,7 +2,7 @@
 //! holds them, under names that say what was wrong.
 
 use crate::fuzz::live_files::Template;
-use crate::fuzz::{json, live_files, operations, record, value};
+use crate::fuzz::{json, live_files, manifest, operations, record, shard, value};
 use crate::support::{Role, directory};
 use std::path::Path;
 
@@ -25,17 +25,18 @@ fn replay(target: &str, mut body: impl FnMut(&[u8])) -> usize {
 #[test]
 fn what_fuzzing_found_stays_mended() {
     let dir = directory();
-    replay("record", |data| record::run(dir.path(), data));
-    replay("live_files", |data| {
+    let mut inputs = replay("record", |data| record::run(dir.path(), data));
+    inputs += replay("live_files", |data| {
         let dir = directory();
         live_files::Template::new(dir.path()).run(data);
     });
-    replay("operations", |data| {
+    inputs += replay("operations", |data| {
         let dir = directory();
         operations::from_bytes(dir.path(), data);
     });
-    replay("value", value::run);
-    replay("json", json::run);
+    inputs += replay("value", value::run) + replay("json", json::run) + replay("manifest", manifest::run);
+    inputs += replay("shard", |data| shard::run(dir.path(), data));
+    assert!(inputs > 0, "the inputs are found");
 }
 
 /// The bodies run at all, on inputs from a simple generator: a target that panics at once would find nothing.
@@ -56,6 +57,8 @@ fn the_fuzz_targets_accept_arbitrary_bytes() {
         template.run(&data);
         value::run(&data);
         json::run(&data);
+        manifest::run(&data);
+        shard::run(dir.path(), &data);
         operations::from_bytes(directory().path(), &data);
     }
 }

@@ -133,6 +133,16 @@ pub fn directory() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("tastypod-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory is writable")
 }
 
+/// Takes away the files that a log is saved in: what is left is the log alone.
+pub fn keep_only_log(path: &Path) {
+    for entry in std::fs::read_dir(path).expect("a store is a directory") {
+        let entry = entry.expect("a directory reads");
+        if entry.file_name() != ".live" {
+            std::fs::remove_file(entry.path()).expect("a shard can be removed");
+        }
+    }
+}
+
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("test paths are UTF-8")
 }

@@ -23,7 +23,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 /// Lowest first. `key` stands with `value`, since keys are written as JSON by it.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 12] = [
     &["error", "limits"],
     &["sys"],
     &["segment"],
@@ -31,8 +31,10 @@ const LAYERS: [&[&str]; 10] = [
     &["value", "key"],
     &["index"],
     &["store"],
+    &["checkpoint"],
     &["verify"],
     &["pod"],
+    &["tracker"],
     &["fuzzing"],
 ];
 
@@ -67,8 +69,8 @@ fn unsafe_stands_only_where_it_may_and_is_argued_for() {
             || path.starts_with("value/archived.rs")
             || path.starts_with("value/stored.rs")
     };
-    // Single calls of a function that only a caller who is alone may call, and of libc's registration of an exit handler.
-    let single = ["store/open.rs", "store/membership.rs"];
+    // A single call of a function that only a caller who is alone may call.
+    let single = ["store/open.rs"];
     let mut wrong = Vec::new();
     for (path, text) in sources() {
         let lines: Vec<&str> = text.lines().collect();
@@ -93,6 +95,90 @@ fn unsafe_stands_only_where_it_may_and_is_argued_for() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The code of a file, without comments and without tests of its own, line by line.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    text.lines().map(|line| line.split("// ").next().unwrap()).filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// What changes files, or memory that processes share.
+const CHANGES: [&str; 29] = [
+    ".store(",
+    "fetch_",
+    "compare_exchange",
+    "write_bytes",
+    "copy_nonoverlapping",
+    "fallocate",
+    "ftruncate",
+    "set_len(",
+    "write_all",
+    "write_at(",
+    "pwrite",
+    "sync_data(",
+    "sync_all(",
+    "fsync(",
+    "msync(",
+    "fs::write(",
+    "fs::rename",
+    "renameat",
+    "fs::copy(",
+    "hard_link(",
+    "create_dir",
+    "create_new(true)",
+    "remove_file(",
+    "remove_dir",
+    "set_permissions(",
+    "::try_lock_exclusive(",
+    "F_OFD_SETLK",
+    "FUTEX_WAKE,",
+    "pthread_mutex_",
+];
+
+/// A new change of shared state is a crash point without anybody thinking of it: there is no way to make one but through
+/// `sys`, and there none without a point.
+#[test]
+fn whatever_changes_shared_state_passes_a_crash_point() {
+    // Memory of one process: what a fork copies, and the crash points' own.
+    let private = ["fork.rs", "fork_lock.rs", "crash.rs", "signals.rs"];
+    let mut wrong = Vec::new();
+    let mut points = 0;
+    for (path, text) in sources() {
+        let is_system = path.starts_with("sys");
+        if is_system && private.iter().any(|name| path.ends_with(name)) || path.starts_with("fuzzing.rs") {
+            continue;
+        }
+        let lines: Vec<&str> = code(&text).collect();
+        if !is_system {
+            for line in &lines {
+                // Files, and shared words of other types than `sys::atomic` counts. `self.generation` and the like are of one process.
+                let forbidden = ["libc::", "nix::", "memmap2", "OpenOptions", "File::create", "std::fs::File::options"];
+                let changes_file = CHANGES[4..].iter().any(|change| line.contains(change)) && !line.contains("file::");
+                let is_shared = path.starts_with("segment") && (line.contains("AtomicU") || line.contains("AtomicI"));
+                if forbidden.iter().any(|name| line.contains(name)) || changes_file || is_shared {
+                    wrong.push(format!("{}: only `sys` may: {}", path.display(), line.trim()));
+                }
+            }
+            continue;
+        }
+        // From one `fn` to the next.
+        let text = lines.join("\n");
+        for function in text.split("fn ").skip(1) {
+            let name = function.split(['(', '<']).next().unwrap();
+            let is_point = function.contains("crash::point(") || function.contains("self.store(");
+            points += usize::from(is_point);
+            // Bytes of records before they are sealed: `Heap::write` has points in the middle of them and behind them.
+            if CHANGES.iter().any(|change| function.contains(change))
+                && !is_point
+                && (name, path.file_name().unwrap()) != ("fill", "atomic.rs".as_ref())
+            {
+                wrong.push(format!("{}: no crash point in {name}", path.display()));
+            }
+        }
+    }
+    assert!(points > 15, "only {points} functions with points were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn files_stay_short_and_finished() {
     let mut wrong = Vec::new();
@@ -109,4 +195,23 @@ fn files_stay_short_and_finished() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_dependency_needs_a_newer_rust_than_is_stated() {
+    let host = if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", host]);
+    let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let version = |text: &str| -> Vec<u64> { text.split('.').map(|part| part.parse().unwrap()).collect() };
+    let stated = version(env!("CARGO_PKG_RUST_VERSION"));
+    let packages = metadata["packages"].as_array().unwrap();
+    let newer = |package: &&serde_json::Value| {
+        let needed = package["rust_version"].as_str().map(version).unwrap_or_default();
+        needed.iter().chain(&[0; 3]).take(3).gt(stated.iter().chain(&[0; 3]).take(3))
+    };
+    let wrong: Vec<String> = packages.iter().filter(newer).map(|package| package["name"].to_string()).collect();
+    assert!(packages.len() > 20 && wrong.is_empty(), "newer than {stated:?}: {wrong:?}");
 }

@@ -17,6 +17,7 @@ Runs the same workloads on tastypod and its rivals, interleaved, and prints rate
     --n COUNT             keys [100000]; 50 bytes each, with a document of 102 bytes
     --rounds COUNT        samples of every workload and engine [5]
     --seconds TIME        length of one sample [0.5]
+    --minute TIME         length of a `sustained` run, in seconds [60]
     --only NAME,..        workloads; `increment` means all whose names begin with `increment-`
     --engines NAME,..     engines; the first is the one that the others are compared with
     --control WHEN        the tail's control process runs `together` with the measured one or `apart` [together]
@@ -45,6 +46,7 @@ pub struct Arguments {
     pub key_count: u64,
     pub rounds: u64,
     pub seconds: f64,
+    pub minute: u64,
     pub workloads: Vec<&'static Workload>,
     pub engines: Vec<&'static Description>,
     pub control: ControlTime,
@@ -60,6 +62,7 @@ pub fn parse() -> Result<Call> {
         key_count: 100_000,
         rounds: 5,
         seconds: 0.5,
+        minute: 60,
         workloads: Vec::new(),
         engines: Vec::new(),
         control: ControlTime::Together,
@@ -72,6 +75,7 @@ pub fn parse() -> Result<Call> {
             Arg::Long("n") => arguments.key_count = parser.value()?.parse()?,
             Arg::Long("rounds") => arguments.rounds = parser.value()?.parse()?,
             Arg::Long("seconds") => arguments.seconds = parser.value()?.parse()?,
+            Arg::Long("minute") => arguments.minute = parser.value()?.parse()?,
             Arg::Long("only") => only = names(parser.value()?)?,
             Arg::Long("engines") => engines = names(parser.value()?)?,
             Arg::Long("control") => arguments.control = parser.value()?.parse_with(control_time)?,

@@ -3,7 +3,9 @@
 use crate::engine;
 use crate::histogram::Histogram;
 use crate::results::{Results, Spread};
-use crate::workload::{self, LEAST_SHARE};
+use crate::workload::sustained::LEAST_PART;
+use crate::workload::timed::Operation;
+use crate::workload::{self, Kind, LEAST_SHARE};
 
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
 
@@ -15,6 +17,7 @@ pub fn print(results: &Results) {
         shares(results);
     }
     tails(results);
+    sustained(results);
     if results.judges_ours() {
         verdicts(results);
     }
@@ -87,6 +90,22 @@ fn tails(results: &Results) {
     }
 }
 
+fn sustained(results: &Results) {
+    let megabytes = |bytes: u64| figures(bytes as f64 / 1e6);
+    for workload in results.sustained_workloads() {
+        let cells = ["first 10 s", "least 10 s", "part", "disk bytes an operation", "MB loaded", "MB after", "MB rested"];
+        let mut rows = vec![row("", words(&cells))];
+        let all = &results.sustained[workload.name];
+        for (engine, sustained) in all {
+            let part = figures(sustained.least() / sustained.first());
+            let written = figures(sustained.disk_bytes as f64 / sustained.operations.max(1) as f64);
+            let rates = [si(sustained.first()), si(sustained.least()), part, written];
+            rows.push(row(engine, rates.into_iter().chain(sustained.sizes.map(megabytes))));
+        }
+        table(&format!("Sustained: {}", workload.title), rows);
+    }
+}
+
 fn latencies(histogram: &Histogram) -> impl Iterator<Item = String> {
     let quantiles = QUANTILES.map(|quantile| nanoseconds(histogram.quantile(quantile.1)));
     quantiles.into_iter().chain([nanoseconds(histogram.max()), histogram.count().to_string()])
@@ -117,11 +136,34 @@ fn verdicts(results: &Results) {
                 rows.push(row(workload.title, cells));
             }
         }
+        let least = match workload.kind {
+            Kind::Durable(4) => 2.0,
+            Kind::Durable(16) => 5.0,
+            _ => 0.0,
+        };
+        if least > 0.0
+            && let Some(times) = results.times_one(workload.name, results.engines[0])
+        {
+            let cells = [format!("{least} × its own with one process"), with_range(times), word(times.median >= least)];
+            rows.push(row(workload.title, cells));
+        }
         if workload.shared_increments()
             && let Some(least) = results.least_share(workload.name, results.engines[0])
         {
             let cells = ["a third of the mean each".to_owned(), with_range(least), word(least.min >= LEAST_SHARE)];
             rows.push(row(workload.title, cells));
+        }
+    }
+    for workload in results.sustained_workloads() {
+        let all = &results.sustained[workload.name];
+        let Some(ours) = all.get(engine::OURS) else { continue };
+        let part = ours.least() / ours.first();
+        rows.push(row(workload.title, [format!("{LEAST_PART} of the first 10 s"), figures(part), word(part >= LEAST_PART)]));
+        if let (Some(lmdb), Kind::Sustained(Operation::Set, _)) = (all.get("lmdb"), workload.kind) {
+            for (what, most, size) in [("loaded", 1.5, 0), ("after", 3.0, 1), ("rested", 2.0, 2)] {
+                let ratio = ours.sizes[size] as f64 / lmdb.sizes[0] as f64;
+                rows.push(row(workload.title, [format!("{what}: at most {most} × lmdb's file"), figures(ratio), word(ratio <= most)]));
+            }
         }
     }
     if !rows.is_empty() {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::engine;
 use crate::histogram::Histogram;
+use crate::workload::sustained::Sustained;
 use crate::workload::{self, Kind, Workload};
 
 #[derive(Serialize)]
@@ -19,6 +20,8 @@ pub struct Results {
     pub samples: Vec<Sample>,
     /// By workload, then engine; all rounds together.
     pub tails: BTreeMap<&'static str, BTreeMap<&'static str, Tail>>,
+    /// The same; the last round.
+    pub sustained: BTreeMap<&'static str, BTreeMap<&'static str, Sustained>>,
 }
 
 #[derive(Serialize)]
@@ -65,7 +68,11 @@ impl Results {
     }
 
     pub fn tail_workloads(&self) -> impl Iterator<Item = &'static Workload> {
-        workload::ALL.iter().filter(|workload| matches!(workload.kind, Kind::Tail(_)) && self.tails.contains_key(workload.name))
+        workload::ALL.iter().filter(|workload| matches!(workload.kind, Kind::Tail(..)) && self.tails.contains_key(workload.name))
+    }
+
+    pub fn sustained_workloads(&self) -> impl Iterator<Item = &'static Workload> {
+        workload::ALL.iter().filter(|workload| self.sustained.contains_key(workload.name))
     }
 
     fn of<'a>(&'a self, workload: &'a str, engine: &'a str) -> impl Iterator<Item = &'a Sample> {
@@ -81,6 +88,14 @@ impl Results {
         let ours = self.of(workload, self.engines[0]);
         let pairs = ours.filter_map(|our| Some((our, self.of(workload, rival).find(|their| their.round == our.round)?)));
         Spread::of(pairs.map(|(our, their)| our.rate / their.rate).collect())
+    }
+
+    /// How many times its own rate with one process an engine reaches with several, on the disk.
+    pub fn times_one(&self, workload: &str, engine: &str) -> Option<Spread> {
+        let pairs = self
+            .of(workload, engine)
+            .filter_map(|several| Some((several, self.of("durable-1", engine).find(|one| one.round == several.round)?)));
+        Spread::of(pairs.map(|(several, one)| several.rate / one.rate).collect())
     }
 
     /// The least process's part of the mean process's operations.
@@ -100,6 +115,6 @@ impl Results {
 
     /// Thresholds are about tastypod only.
     pub fn judges_ours(&self) -> bool {
-        self.engines[0] == engine::OURS
+        [engine::OURS, engine::OURS_ON_DISK].contains(&self.engines[0])
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -14,12 +15,10 @@ use crate::gate::Gate;
 use crate::machine;
 use crate::results::{Results, Sample, Tail};
 use crate::worker::{Command, GATE_FILE, KEYS_FILE};
+use crate::workload::sustained::{self, Sustained};
 use crate::workload::tail::{self, Role};
 use crate::workload::timed::{self, Operation};
 use crate::workload::{Kind, Workload};
-
-/// Enough for every workload.
-const PROCESS_COUNT: u64 = 4;
 
 struct Run<'a> {
     arguments: &'a Arguments,
@@ -52,6 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<Results> {
             engines: arguments.engines.iter().map(|engine| engine.name).collect(),
             samples: Vec::new(),
             tails: BTreeMap::new(),
+            sustained: BTreeMap::new(),
         },
     };
     let mut crews = arguments.engines.iter().map(|engine| run.prepare(engine)).collect::<Result<Vec<_>>>()?;
@@ -73,7 +73,8 @@ impl Run<'_> {
     /// Starts the workers of an engine, loads the store through the first and has all of them read it once.
     fn prepare(&self, engine: &'static engine::Description) -> Result<Crew> {
         eprintln!("loading {}", engine.label);
-        let mut crew = Crew::start(engine, if engine.processes { PROCESS_COUNT } else { 1 }, &self.directory)?;
+        let processes = self.arguments.workloads.iter().map(|workload| workload.processes()).max().unwrap_or(1);
+        let mut crew = Crew::start(engine, if engine.processes { processes } else { 1 }, &self.directory)?;
         for member in 0..crew.len() {
             crew.order(member, Command::Open(self.directory.join(engine.name)))?;
             if member == 0 {
@@ -90,9 +91,15 @@ impl Run<'_> {
         }
         let outcomes = match workload.kind {
             Kind::Timed(operation, lanes) => self.timed(operation, lanes, crew)?,
+            Kind::Durable(lanes) if crew.engine.name.ends_with("-disk") => self.timed(Operation::Set, lanes, crew)?,
+            Kind::Durable(_) => return Ok(()),
             Kind::Extend => vec![self.extend(crew)?],
-            Kind::Tail(role) if crew.engine.processes => return self.tail(workload, role, crew),
-            Kind::Tail(_) => return Ok(()),
+            Kind::Tail(role, neighbour) if crew.engine.processes && crew.engine.grows => {
+                return self.tail(workload, [role, neighbour], crew);
+            }
+            Kind::Tail(..) => return Ok(()),
+            Kind::Sustained(operation, lanes) if crew.engine.processes => return self.sustained(workload, operation, lanes, crew),
+            Kind::Sustained(..) => return Ok(()),
         };
         let shares: Vec<u64> = outcomes.iter().flat_map(|outcome| &outcome.operations).copied().collect();
         let seconds = outcomes.iter().fold(0.0, |longest: f64, outcome| longest.max(outcome.seconds));
@@ -148,7 +155,40 @@ impl Run<'_> {
         self.directory.join(format!("{}-{}", crew.engine.name, seed >> 32))
     }
 
-    fn tail(&mut self, workload: &'static Workload, role: Role, crew: &mut Crew) -> Result<()> {
+    fn sustained(&mut self, workload: &'static Workload, operation: Operation, lanes: u64, crew: &mut Crew) -> Result<()> {
+        let directory = self.spare(crew);
+        for member in 0..lanes as usize {
+            crew.order(member, Command::Open(directory.clone()))?;
+            if member == 0 {
+                crew.order(member, Command::Extend)?;
+            }
+            crew.order(member, Command::Warm)?;
+        }
+        let mut sustained = Sustained::default();
+        let before = sustained::disk_bytes(&self.directory)?;
+        sustained.sizes[0] = sustained::size(&directory)?;
+        for _ in 0..self.arguments.minute {
+            let seed = self.next_seed();
+            let plan = |seed| timed::Plan { operation, lanes_here: 1, lanes_in_all: lanes, seconds: 1.0, seed };
+            let commands: Vec<Command> = (0..lanes).map(|lane| Command::Timed(plan(seed + (lane << 16)))).collect();
+            self.gate.close();
+            let outcomes: Vec<_> = crew.order_all(&commands)?.into_iter().map(|report| report.timed).collect();
+            let operations: u64 = outcomes.iter().flat_map(|outcome| &outcome.operations).sum();
+            sustained.rates.push(operations as f64 / outcomes.iter().fold(1.0, |longest: f64, outcome| longest.max(outcome.seconds)));
+            sustained.operations += operations;
+        }
+        sustained.sizes[1] = sustained::size(&directory)?;
+        std::thread::sleep(Duration::from_secs(sustained::REST_SECONDS));
+        sustained.sizes[2] = sustained::size(&directory)?;
+        sustained.disk_bytes = sustained::disk_bytes(&self.directory)? - before;
+        for member in 0..lanes as usize {
+            crew.order(member, Command::Close)?;
+        }
+        self.results.sustained.entry(workload.name).or_default().insert(crew.engine.name, sustained);
+        remove(&directory)
+    }
+
+    fn tail(&mut self, workload: &'static Workload, [role, neighbour]: [Role; 2], crew: &mut Crew) -> Result<()> {
         const MEASURED: usize = 0;
         const LOADER: usize = 1;
         let directory = self.spare(crew);
@@ -157,8 +197,8 @@ impl Run<'_> {
         crew.order(MEASURED, Command::Open(directory.clone()))?;
         crew.order(MEASURED, Command::Warm)?;
         let steps: &[&[Role]] = match self.arguments.control {
-            ControlTime::Together => &[&[role, Role::Load, Role::Control]],
-            ControlTime::Apart => &[&[role, Role::Load], &[Role::Control, Role::Load]],
+            ControlTime::Together => &[&[role, neighbour, Role::Control]],
+            ControlTime::Apart => &[&[role, neighbour], &[Role::Control, neighbour]],
         };
         let mut tail = Tail::default();
         for roles in steps {
@@ -183,6 +223,7 @@ impl Run<'_> {
         let reports = crew.order_all(&roles.iter().map(plan).collect::<Vec<_>>())?;
         for (role, report) in roles.iter().zip(reports) {
             match role {
+                Role::Clean => {}
                 Role::Load => tail.loaded += report.tail.loaded,
                 Role::Control => tail.control.merge(&report.tail.histogram),
                 Role::Get | Role::Set => tail.measured.merge(&report.tail.histogram),

@@ -21,7 +21,7 @@ mod counters;
 
 #[cfg(test)]
 mod tests {
-    use crate::atomic::{AtomicU32, AtomicU64, Ordering, Word, fence};
+    use crate::atomic::{HalfWord, Ordering, Word, fence};
     use crate::counters::{CommitState, Counters};
     use loom::sync::Arc;
     use loom::thread;
@@ -93,7 +93,7 @@ mod tests {
     /// The two halves of `store/wait.rs`; whether the sleeper would sleep for ever.
     fn handshake(fenced: bool) {
         loom::model(move || {
-            let words = Arc::new((AtomicU64::new(0), AtomicU32::new(0), AtomicU32::new(0)));
+            let words = Arc::new((Word::new(0), HalfWord::new(0), HalfWord::new(0)));
             let committer = {
                 let words = Arc::clone(&words);
                 thread::spawn(move || {
@@ -103,7 +103,7 @@ mod tests {
                     }
                     if words.1.load(Ordering::Relaxed) != 0 {
                         words.1.store(0, Ordering::Relaxed);
-                        words.2.fetch_add(1, Ordering::Release);
+                        words.2.increment(Ordering::Release);
                     }
                 })
             };
@@ -128,6 +128,63 @@ mod tests {
     #[should_panic(expected = "sleeps on")]
     fn without_the_fences_a_sleeper_is_forgotten() {
         handshake(false);
+    }
+
+    /// A worker who is about to sleep, beside two committers, one after the other as under the mutex, who each bring a task and look after
+    /// their commit, the first without the mutex; whether the worker would sleep for ever.
+    fn work(fenced: bool) {
+        loom::model(move || {
+            // brought, woken; idle, work.
+            let words = Arc::new((Word::new(0), Word::new(0), HalfWord::new(0), HalfWord::new(0)));
+            let wake = move |words: &(Word, Word, HalfWord, HalfWord)| {
+                if fenced {
+                    fence(Ordering::SeqCst);
+                }
+                if words.2.load(Ordering::Relaxed) != 0 && words.1.get() != words.0.get() {
+                    let brought = words.0.get();
+                    if fenced {
+                        fence(Ordering::SeqCst);
+                    }
+                    words.2.store(0, Ordering::Relaxed);
+                    words.1.set(brought);
+                    words.3.increment(Ordering::Release);
+                }
+            };
+            let committer = |turn: u64| {
+                let words = Arc::clone(&words);
+                thread::spawn(move || {
+                    // The mutex lets them bring one after the other.
+                    while words.0.get() != turn - 1 {
+                        thread::yield_now();
+                    }
+                    words.0.set(turn);
+                    wake(&words);
+                })
+            };
+            let committers = [committer(1), committer(2)];
+            let work = words.3.load(Ordering::Acquire);
+            words.2.store(1, Ordering::Relaxed);
+            if fenced {
+                fence(Ordering::SeqCst);
+            }
+            let sees = words.0.load(Ordering::Acquire) != 0;
+            for committer in committers {
+                committer.join().unwrap();
+            }
+            let is_woken = words.3.load(Ordering::Acquire) != work;
+            assert!(sees || is_woken, "the worker sleeps on though there is a task");
+        });
+    }
+
+    #[test]
+    fn a_worker_sees_what_was_brought_or_is_woken() {
+        work(true);
+    }
+
+    #[test]
+    #[should_panic(expected = "sleeps on")]
+    fn without_the_fences_a_worker_is_forgotten() {
+        work(false);
     }
 
     /// A segment that is taken back into use beside a reader of a record in it: `store/segments.rs` and `store/read.rs`.

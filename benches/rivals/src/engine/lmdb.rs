@@ -21,6 +21,8 @@ pub enum Writes {
     Mapped,
     /// With write(2).
     Copied,
+    /// With write(2), and on the disk before a commit returns.
+    Durable,
 }
 
 struct Store {
@@ -30,10 +32,11 @@ struct Store {
 
 #[allow(unsafe_code)]
 pub fn open(directory: &Path, capacity: usize, writes: Writes) -> Result<Box<dyn Engine>> {
-    let mut flags = EnvFlags::NO_SYNC;
-    if writes == Writes::Mapped {
-        flags |= EnvFlags::WRITE_MAP;
-    }
+    let flags = match writes {
+        Writes::Mapped => EnvFlags::NO_SYNC | EnvFlags::WRITE_MAP,
+        Writes::Copied => EnvFlags::NO_SYNC,
+        Writes::Durable => EnvFlags::empty(),
+    };
     let mut options = EnvOpenOptions::new();
     options.map_size(MAP_SIZE_BASE + capacity * MAP_SIZE_PER_KEY);
     // SAFETY: without syncs a power cut may spoil the file, which is deleted after the run; NO_LOCK is not asked for.

@@ -1,10 +1,11 @@
 //! tastypod. The only file that knows its interface.
 
+use std::cell::OnceCell;
 use std::path::Path;
 
 use anyhow::Result;
 use serde_json::Value;
-use tastypod::Pod;
+use tastypod::{Durability, Options, Pod};
 
 use super::text::present;
 use super::{Engine, Entries};
@@ -12,11 +13,13 @@ use crate::data::Doc;
 
 struct Store {
     pod: Pod,
+    /// Another handle on the same store.
+    on_disk: OnceCell<Pod>,
 }
 
-pub fn open(directory: &Path) -> Result<Box<dyn Engine>> {
-    let pod = Pod::open(directory.join("store.pod"))?;
-    Ok(Box::new(Store { pod }))
+pub fn open(directory: &Path, durability: Durability) -> Result<Box<dyn Engine>> {
+    let pod = Options::new().durability(durability).sync_at(usize::MAX).open(directory.join("store.pod"))?;
+    Ok(Box::new(Store { pod, on_disk: OnceCell::new() }))
 }
 
 impl Engine for Store {
@@ -36,6 +39,17 @@ impl Engine for Store {
 
     fn set(&self, key: &str, document: &Doc) -> Result<()> {
         Ok(self.pod.set(key, document)?)
+    }
+
+    fn set_on_disk(&self, key: &str, document: &Doc) -> Result<()> {
+        let pod = match self.on_disk.get() {
+            Some(pod) => pod,
+            None => {
+                let pod = Options::new().durability(Durability::Disk).sync_at(usize::MAX).open(self.pod.path())?;
+                self.on_disk.get_or_init(|| pod)
+            }
+        };
+        Ok(pod.set(key, document)?)
     }
 
     fn extend(&self, entries: &mut Entries<'_>) -> Result<()> {

@@ -14,10 +14,10 @@ use crate::data::Doc;
 const TABLE: TableDefinition<&str, &[u8]> = TableDefinition::new("documents");
 
 #[derive(Clone)]
-struct Store(Arc<Database>);
+struct Store(Arc<Database>, Durability);
 
-pub fn open(directory: &Path) -> Result<Box<dyn Engine>> {
-    let store = Store(Arc::new(Database::create(directory.join("store.redb"))?));
+pub fn open(directory: &Path, durability: Durability) -> Result<Box<dyn Engine>> {
+    let store = Store(Arc::new(Database::create(directory.join("store.redb"))?), durability);
     let transaction = store.begin_write()?;
     transaction.open_table(TABLE)?;
     transaction.commit()?;
@@ -27,7 +27,7 @@ pub fn open(directory: &Path) -> Result<Box<dyn Engine>> {
 impl Store {
     fn begin_write(&self) -> Result<WriteTransaction> {
         let mut transaction = self.0.begin_write()?;
-        transaction.set_durability(Durability::None)?;
+        transaction.set_durability(self.1)?;
         Ok(transaction)
     }
 

@@ -1,4 +1,4 @@
-//! SQLite in WAL mode without syncs.
+//! SQLite in WAL mode, without syncs or with one for each commit.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,11 +20,11 @@ struct Store {
     connection: Connection,
 }
 
-pub fn open(directory: &Path) -> Result<Box<dyn Engine>> {
+pub fn open(directory: &Path, synchronous: &str) -> Result<Box<dyn Engine>> {
     let connection = Connection::open(directory.join("store.sqlite"))?;
     connection.busy_timeout(Duration::from_secs(60))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "mmap_size", 4_i64 << 30)?;
     connection.execute(CREATE, [])?;
     Ok(Box::new(Store { connection }))

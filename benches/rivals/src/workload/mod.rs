@@ -1,5 +1,6 @@
 //! What is measured, and how much faster than its rivals tastypod has to be.
 
+pub mod sustained;
 pub mod tail;
 pub mod timed;
 
@@ -17,8 +18,12 @@ pub enum Kind {
     Timed(Operation, u64),
     /// Write all entries into an empty store.
     Extend,
-    /// Latencies of one process while another one bulk-loads.
-    Tail(Role),
+    /// Latencies of one process while another one does what the second role says.
+    Tail(Role, Role),
+    /// An operation for a minute on a store of its own, with that many processes. Only when it is named.
+    Sustained(Operation, u64),
+    /// Set random keys with that many processes, on engines that bring each to the disk. Only when it is named.
+    Durable(u64),
 }
 
 pub struct Workload {
@@ -35,13 +40,22 @@ impl Workload {
         matches!(self.kind, Kind::Timed(operation, 2..) if operation.increments())
     }
 
+    /// How many processes it needs.
+    pub fn processes(&self) -> u64 {
+        match self.kind {
+            Kind::Timed(_, lanes) | Kind::Sustained(_, lanes) | Kind::Durable(lanes) => lanes,
+            Kind::Extend => 1,
+            Kind::Tail(..) => 3,
+        }
+    }
+
     /// Whether it resets `_tries`, so that a pending sum has to be checked before it.
     pub fn overwrites(&self) -> bool {
         matches!(self.kind, Kind::Timed(Operation::Set | Operation::Mixed | Operation::MixedBorrowed, _))
     }
 }
 
-use Kind::{Extend, Tail, Timed};
+use Kind::{Durable, Extend, Sustained, Tail, Timed};
 use Operation::{Get, GetAs, GetBorrowed, IncrementHot, IncrementRandom, Iterate, Mixed, MixedBorrowed, Set};
 
 #[rustfmt::skip]
@@ -60,8 +74,15 @@ pub const ALL: &[Workload] = &[
     Workload { name: "mixed", title: "95 % get into a struct, 5 % set, 2 processes", kind: Timed(Mixed, 2), thresholds: &[("tdb", 3.0)] },
     Workload { name: "mixed-borrowed", title: "95 % get borrowed, 5 % set, 2 processes", kind: Timed(MixedBorrowed, 2), thresholds: &[] },
     Workload { name: "iterate", title: "iterate, borrowed", kind: Timed(Iterate, 1), thresholds: &[("lmdb", 3.0)] },
-    Workload { name: "tail-get", title: "get beside a bulk load", kind: Tail(Role::Get), thresholds: &[] },
-    Workload { name: "tail-set", title: "set beside a bulk load", kind: Tail(Role::Set), thresholds: &[] },
+    Workload { name: "tail-get", title: "get beside a bulk load", kind: Tail(Role::Get, Role::Load), thresholds: &[] },
+    Workload { name: "tail-set", title: "set beside a bulk load", kind: Tail(Role::Set, Role::Load), thresholds: &[] },
+    Workload { name: "clean-get", title: "get beside cleaning and flushes", kind: Tail(Role::Get, Role::Clean), thresholds: &[] },
+    Workload { name: "clean-set", title: "set beside cleaning and flushes", kind: Tail(Role::Set, Role::Clean), thresholds: &[] },
+    Workload { name: "durable-1", title: "set, on the disk, 1 process", kind: Durable(1), thresholds: &[("bare-disk", 0.9), ("lmdb-disk", 1.0), ("redb-disk", 1.0), ("sqlite-disk", 1.0)] },
+    Workload { name: "durable-4", title: "set, on the disk, 4 processes", kind: Durable(4), thresholds: &[("lmdb-disk", 1.0), ("redb-disk", 1.0), ("sqlite-disk", 1.0)] },
+    Workload { name: "durable-16", title: "set, on the disk, 16 processes", kind: Durable(16), thresholds: &[("lmdb-disk", 1.0), ("redb-disk", 1.0), ("sqlite-disk", 1.0)] },
+    Workload { name: "sustained-set", title: "set random keys for a minute", kind: Sustained(Set, 1), thresholds: &[] },
+    Workload { name: "sustained-hot", title: "increment one key for a minute, 2 processes", kind: Sustained(IncrementHot, 2), thresholds: &[] },
 ];
 
 /// The workloads that `names` names: each its own name, or the beginning of several up to a hyphen.
@@ -72,5 +93,6 @@ pub fn select(names: &[String]) -> Result<Vec<&'static Workload>> {
     for name in names {
         ensure!(ALL.iter().any(|workload| means(name, workload)), "no workload is called {name:?}; `--list` shows them");
     }
-    Ok(ALL.iter().filter(|workload| names.is_empty() || names.iter().any(|name| means(name, workload))).collect())
+    let by_default = |workload: &Workload| names.is_empty() && !matches!(workload.kind, Sustained(..) | Durable(_) | Tail(_, Role::Clean));
+    Ok(ALL.iter().filter(|workload| by_default(workload) || names.iter().any(|name| means(name, workload))).collect())
 }

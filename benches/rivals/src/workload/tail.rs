@@ -1,4 +1,4 @@
-//! Latencies of one process while another bulk-loads and grows the index, and of a third that touches no store.
+//! Latencies of one process while another bulk-loads and grows the index, or has the log cleaned and flushed, and of a third that touches no store.
 
 use std::hint::black_box;
 
@@ -12,6 +12,7 @@ use crate::gate::now;
 use crate::histogram::Histogram;
 
 const CHUNK_SIZE: u64 = 100;
+const FLUSHED_EACH: u64 = 256;
 const PRIVATE_WORDS: usize = 1 << 17;
 /// Makes a step of the control about as long as an operation on the store, so that the same share of both is interrupted.
 const WORDS_A_STEP: usize = 160;
@@ -24,6 +25,8 @@ pub enum Role {
     Set,
     /// Extends the store by chunks of fresh keys.
     Load,
+    /// Sets random keys without pause, so that the log is cleaned, each [`FLUSHED_EACH`]th of them down to the disk.
+    Clean,
     /// Writes to memory of its own only: what it suffers is the machine's doing.
     Control,
 }
@@ -58,6 +61,14 @@ pub fn run(engine: Option<&dyn Engine>, surroundings: &Surroundings, plan: Plan)
             measure(surroundings, plan, || store.set(keys.random(random), surroundings.document(random)))
         }
         Role::Load => load(store()?, surroundings, plan),
+        Role::Clean => {
+            let (store, mut count) = (store()?, 0);
+            measure(surroundings, plan, || {
+                count += 1;
+                let (key, document) = (keys.random(random), surroundings.document(random));
+                if count % FLUSHED_EACH == 0 { store.set_on_disk(key, document) } else { store.set(key, document) }
+            })
+        }
         Role::Control => {
             let mut words = vec![1_u64; PRIVATE_WORDS];
             measure(surroundings, plan, || {

@@ -102,9 +102,9 @@ fn run_lane(engine: &dyn Engine, surroundings: &Surroundings, plan: Plan, lane: 
         Operation::Mixed => {
             repeat(&mut || batch(keys, random, |random, key| if one_in_twenty(random) { set(random, key) } else { get_as(random, key) }))
         }
-        Operation::MixedBorrowed => {
-            repeat(&mut || batch(keys, random, |random, key| if one_in_twenty(random) { set(random, key) } else { get_borrowed(random, key) }))
-        }
+        Operation::MixedBorrowed => repeat(&mut || {
+            batch(keys, random, |random, key| if one_in_twenty(random) { set(random, key) } else { get_borrowed(random, key) })
+        }),
         Operation::Iterate => repeat(&mut || engine.iterate()),
     }
 }

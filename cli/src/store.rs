@@ -1,0 +1,101 @@
+//! Opening stores. What changes one joins it; what only looks joins it too where it is in use, and else reads its files.
+
+use crate::outcome::{Result, Trouble};
+use std::path::Path;
+use std::time::Duration;
+use tastypod::{ClaimInfo, ErrorKind, Options, Pod, SyncMode, Tracker};
+
+/// A command saves in the background: a worker that waits for the disk does no work.
+fn options() -> Options {
+    Options::new().create(false).sync_mode(SyncMode::Background)
+}
+
+/// Fails where there is nothing.
+pub fn require(path: &Path) -> Result<()> {
+    match path.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Trouble::usage(format!("there is no store at {0}; `tastypod add {0} …` makes one", path.display()))),
+        Err(error) => Err(Trouble::io(path.display(), &error)),
+    }
+}
+
+/// A tracker that is there, to change.
+pub fn tracker(path: &Path) -> Result<Tracker> {
+    require(path)?;
+    Ok(options().open_tracker(path)?)
+}
+
+/// A tracker, made if it is not there. A new one tries each task once, since that is what is expected of a command; one that is there
+/// keeps its own limit.
+pub fn tracker_or_new(path: &Path) -> Result<Tracker> {
+    let options = options().create(true);
+    let is_new = !path.try_exists().map_err(|error| Trouble::io(path.display(), &error))?;
+    Ok(if is_new { options.max_tries(1) } else { options }.open_tracker(path)?)
+}
+
+/// Whether a look at it should join it: where it has shared state. Else its files are read, and nothing is made of them.
+fn is_in_use(path: &Path) -> bool {
+    path.join(".live").is_dir()
+}
+
+/// How long a look waits for somebody who holds the lock: most of what is looked at needs none.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Opens for a look, without a change where that is possible.
+fn look<T>(path: &Path, open: impl Fn(Options) -> tastypod::Result<T>) -> Result<T> {
+    require(path)?;
+    if !is_in_use(path) {
+        return Ok(open(options().read_only(true))?);
+    }
+    match open(options().lock_timeout(PATIENCE)) {
+        Ok(opened) => Ok(opened),
+        // Somebody else's, or on a medium that cannot be written.
+        Err(error) if matches!(error.kind(), ErrorKind::ReadOnly | ErrorKind::Io) => {
+            open(options().read_only(true)).map_err(|_| error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A tracker, to look at.
+pub fn tracker_to_read(path: &Path) -> Result<Tracker> {
+    look(path, |options| options.open_tracker(path)).map_err(|trouble| match Options::new().read_only(true).open(path) {
+        Ok(_) if trouble.code == 2 && !path.join("pod.json").exists() => Trouble::usage(format!(
+            "{0} is a directory of tastypy, and a look makes no tracker of it; `tastypod convert {0} --tracker` does",
+            path.display()
+        )),
+        _ => trouble,
+    })
+}
+
+/// Who works on what. Where somebody holds the lock, claims of dead workers are among them.
+pub fn claims(tracker: &Tracker) -> Result<Vec<ClaimInfo>> {
+    match tracker.claims() {
+        Err(error) if matches!(error.kind(), ErrorKind::LockTimeout { .. }) => {
+            eprintln!("tastypod: {error}");
+            Ok(Options::new().read_only(true).open_tracker(tracker.path())?.claims()?)
+        }
+        claims => Ok(claims?),
+    }
+}
+
+/// A store, to look at.
+pub fn pod_to_read(path: &Path) -> Result<Pod> {
+    look(path, |options| options.open(path))
+}
+
+/// The tracker at a path, to look at; nothing where it is a pod, which it stays.
+pub fn tracker_if_it_is_one(path: &Path) -> Option<Tracker> {
+    options().read_only(true).open_tracker(path).ok()
+}
+
+/// A store that is there, to change.
+pub fn pod(path: &Path) -> Result<Pod> {
+    require(path)?;
+    Ok(options().open(path)?)
+}
+
+/// A store, made if it is not there.
+pub fn pod_or_new(path: &Path) -> Result<Pod> {
+    Ok(options().create(true).open(path)?)
+}

@@ -1,0 +1,212 @@
+//! The first opener's work: deciding between log and files (`choose.rs`), and making a log from the files.
+//!
+//! A log that is loaded is made under another name and renamed when it is whole: a kill leaves the old one, or none. Its head names
+//! the checkpoint that it was loaded from, so that the files stand for it without being written again.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::header::LogHeader;
+use crate::log::record::Kind;
+use crate::segment::control;
+use crate::store::aside;
+use crate::store::canon::Surveyed;
+use crate::store::choose::{self, Action, choose};
+use crate::store::create;
+use crate::store::open::{self, CONTROL, How, INDEX, LIVE, LOCKS, LOG, ORDER, SEGMENTS, cannot};
+use crate::store::shared::{Files, Mode, Shared};
+use crate::sys::{file, process};
+use std::fs::File;
+use std::path::Path;
+
+/// What a log holds beyond the files: keys, and their archived values if they are not gone; marks of gone keys first.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    pub(crate) removed: Vec<Vec<u8>>,
+    pub(crate) set: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Rest {
+    fn of(shared: &Shared, saved: u64) -> Result<Rest> {
+        let mut rest = Rest::default();
+        shared.for_each_changed(saved, |record| {
+            match record.kind() {
+                Kind::Remove => rest.removed.push(record.key().to_vec()),
+                _ => rest.set.push((record.key().to_vec(), record.value().to_vec())),
+            }
+            Ok(())
+        })?;
+        Ok(rest)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.set.is_empty()
+    }
+}
+
+/// Where the files of a store come from.
+struct Sources<'a> {
+    directory: &'a Path,
+    how: &'a How,
+    /// Files in memory, for a reader of a store that nobody has open.
+    in_memory: bool,
+}
+
+impl Sources<'_> {
+    fn file(&self, name: &str) -> Result<File> {
+        let path = self.directory.join(LIVE).join(name);
+        if self.in_memory {
+            return file::in_memory(name).map_err(|error| Error::io("make a memory file for", &path, error));
+        }
+        file::open_or_create(&path, self.how.file_mode).map_err(|error| cannot("open", &path, error))
+    }
+
+    /// Maps a store over this log.
+    fn assemble(&self, log: File, mode: Mode) -> Result<Shared> {
+        let files = Files { log, index: self.file(INDEX)?, order: self.file(ORDER)?, segments: self.file(SEGMENTS)? };
+        let control_file = self.file(CONTROL)?;
+        let path = self.directory.join(LIVE).join(CONTROL);
+        let (control, own_control) = open::map_control(&control_file, &path, self.in_memory)?;
+        let mut shared = open::assemble(self.directory, mode, self.how, files, control, true)?;
+        shared.own_control = own_control;
+        Ok(shared)
+    }
+
+    /// Reads the log that is there.
+    fn log(&self) -> Result<Option<File>> {
+        let path = self.directory.join(LIVE).join(LOG);
+        match file::open(&path, !self.in_memory) {
+            Ok(log) => Ok(Some(log)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(cannot("open", &path, error)),
+        }
+    }
+
+    /// Makes a new log of what the files hold.
+    fn load(&self, surveyed: &dyn Surveyed, rest: &Rest) -> Result<Shared> {
+        let live = self.directory.join(LIVE);
+        let draft = live.join("tmp").join(LOG);
+        let log = if self.in_memory { create::memory_log(LOG) } else { create::draft_log(&live, &draft, self.how.file_mode) };
+        let log = log.map_err(|error| cannot("create", &draft, error))?;
+        let mut shared = self.assemble(log, Mode::Writer)?;
+        shared.prepare_alone()?;
+        let sequence = surveyed.fill(&shared, rest)?;
+        shared.note_saved(sequence)?;
+        shared.header = LogHeader { loaded: [surveyed.checkpoint(), sequence], ..shared.header };
+        let written = file::write_at(&shared.files.log, &shared.header.encode(), 0);
+        if self.in_memory {
+            written.map_err(|error| Error::io("write", &draft, error))?;
+            shared.mode = Mode::Private;
+            return Ok(shared);
+        }
+        // What only the old log held was perhaps power-safe.
+        let synced = if rest.is_empty() { Ok(()) } else { file::sync_data(&shared.files.log) };
+        let renamed = written.and(synced).and_then(|()| file::rename(&draft, &live.join(LOG)));
+        let synced = renamed.and_then(|()| if rest.is_empty() { Ok(()) } else { file::sync_directory(&live) });
+        synced.map_err(|error| cannot("create", &live.join(LOG), error))?;
+        Ok(shared)
+    }
+}
+
+/// Opens a store for the first opener, who is alone: for a writer, or as a private copy for a reader.
+pub(crate) fn open_alone(directory: &Path, how: &How, private_log: Option<File>) -> Result<Shared> {
+    let surveyed = how.canon.survey(directory, how)?;
+    let live = directory.join(LIVE);
+    let sources = Sources { directory, how, in_memory: how.read_only };
+    let files = |loaded: [u64; 2]| match (surveyed.is_empty(), surveyed.is_edited(loaded)) {
+        (true, _) => choose::Files::None,
+        (_, false) => choose::Files::AsSaved,
+        (_, true) => choose::Files::Edited,
+    };
+    let found = match private_log {
+        Some(log) => Some(log),
+        None => sources.log()?,
+    };
+    let Some(found) = found else {
+        return match choose(files([0; 2]), choose::Log::None) {
+            Action::New if !how.read_only => {
+                create::log_if_absent(&live, how.file_mode)?;
+                let log = file::open(&live.join(LOG), true).map_err(|error| cannot("open", &live.join(LOG), error))?;
+                let shared = sources.assemble(log, Mode::Writer)?;
+                shared.prepare_alone()?;
+                Ok(shared)
+            }
+            Action::New => Err(create::no_store(directory)),
+            _ => sources.load(&*surveyed, &Rest::default()),
+        };
+    };
+    let shared = sources.assemble(found, if how.read_only { Mode::Private } else { Mode::Writer })?;
+    let header = shared.header;
+    let files = files(header.loaded);
+    let saved = if files == choose::Files::None { Some(0) } else { surveyed.saved_in(header.store, header.loaded) };
+    let same_boot = is_of_this_boot(&shared, &live, how)?;
+    // What the log itself remembers of files that it does not belong to.
+    let was_in_order = shared.is_ours() && shared.was_closed_in_order();
+    let all_saved = was_in_order && shared.control.log.dirty.get() == 0 && shared.control.log.saved.get() == shared.control.commit.newest();
+    // Prepared only where it may be used: that a log was in order is not to be forgotten.
+    let prepared = if saved.is_some() { shared.prepare_alone() } else { Err(of_others(directory)) };
+    let (log, outcome) = match (saved, prepared) {
+        (None, outcome) => (choose::Log::OfOthers { is_saved: all_saved }, outcome),
+        (Some(saved), Ok(())) if shared.control.commit.newest() >= saved => (choose::Log::Reaches, shared.note_saved(saved)),
+        (Some(_), Ok(())) => (choose::Log::EndsBefore, Ok(())),
+        (Some(saved), Err(error)) if matches!(error.kind(), ErrorKind::Integrity { .. }) => {
+            // What was acknowledged as power-safe after the files were saved is only in the log.
+            let may_go = !same_boot && shared.claimed_durable() <= saved;
+            (choose::Log::Damaged { may_go }, Err(error))
+        }
+        (Some(_), Err(error)) => return Err(error),
+    };
+    match choose(files, log) {
+        Action::Use | Action::New => outcome.map(|()| shared),
+        Action::Refuse => Err(outcome.err().unwrap_or_else(|| of_others(directory))),
+        Action::LoadWithRest => {
+            outcome?;
+            let rest = Rest::of(&shared, saved.unwrap_or(0))?;
+            drop(shared);
+            sources.load(&*surveyed, &rest)
+        }
+        Action::Load => {
+            drop(shared);
+            sources.load(&*surveyed, &Rest::default())
+        }
+        Action::LoadAndPutAside => {
+            if !how.read_only {
+                let aside = aside::next_name(&live);
+                file::rename(&live.join(LOG), &aside).map_err(|error| cannot("put the damaged log aside as", &aside, error))?;
+                aside::forget_old(&live);
+            }
+            drop(shared);
+            sources.load(&*surveyed, &Rest::default())
+        }
+    }
+}
+
+/// An empty store in memory, which nobody else has, and a file for its locks.
+pub(crate) fn empty_in_memory(directory: &Path, how: &How) -> Result<(Shared, File)> {
+    let failed = |error| Error::io("make a memory file for", directory, error);
+    let log = create::memory_log(LOG).map_err(failed)?;
+    let shared = Sources { directory, how, in_memory: true }.assemble(log, Mode::Writer)?;
+    shared.prepare_alone()?;
+    Ok((shared, file::in_memory(LOCKS).map_err(failed)?))
+}
+
+/// Whether this boot's processes wrote the log, as far as the control page beside it says.
+fn is_of_this_boot(shared: &Shared, live: &Path, how: &How) -> Result<bool> {
+    if !how.read_only {
+        return Ok(shared.is_ours());
+    }
+    let path = live.join(CONTROL);
+    let Ok(control) = file::open(&path, false) else { return Ok(false) };
+    let bytes = file::read_at(&control, 0, 32).map_err(|error| Error::io("read", &path, error))?;
+    let boot = process::boot_id().map_err(|error| Error::io("read the boot id for", &path, error))?;
+    Ok(control::boot_in(&bytes) == Some(boot))
+}
+
+#[cold]
+fn of_others(directory: &Path) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "{}: the log in {LIVE} holds changes to other files than those that are there now; put back the files that belong to it, or move {LIVE} away to go on with the files and without those changes",
+            directory.display()
+        ),
+    )
+}

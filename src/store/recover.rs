@@ -1,0 +1,193 @@
+//! Recovery of a log that another boot wrote last, or of a copy: each of its pages may be there, be an older one, or be torn.
+//!
+//! The log is replayed as far as anything of it can be read, and at each transaction's end the keys that were found are compared
+//! with what it says: their count, and the sum over them and their versions. Where both agree, the state is the one that this transaction
+//! left, whatever could not be read. So the log is cut:
+//!
+//! | what a pass found                                             | then                                              |
+//! |---------------------------------------------------------------|---------------------------------------------------|
+//! | the last transaction does not agree                           | again, up to the last that does; without any: damage |
+//! | it does, and a torn segment holds something live              | again, up to the last that did when it was met: never past a gap |
+//! | it does, and something says that a later one was on the disk  | damage: what was acknowledged is missing         |
+//! | it does                                                       | the rest is put aside, wiped, and flushed         |
+//!
+//! A torn segment without anything live is one that was taken anew, whose old head is on the disk, but not its old bytes.
+
+use crate::error::{Error, Result};
+use crate::log::batch::Claiming;
+use crate::log::header::SegmentHeader;
+use crate::log::record::{self, Kind, Record};
+use crate::log::scan::{Ended, Scan};
+use crate::segment::heap::{Position, Segment};
+use crate::store::commit::By;
+use crate::store::shared::{Mode, Shared};
+use crate::sys::file;
+
+/// What one pass over the log found.
+struct Pass {
+    last: Option<Ended>,
+    /// The last transaction that agrees with the keys that were found; 0 for the state before all of them.
+    agreed: Option<u64>,
+    /// Whether the state that was found is the one of `agreed`.
+    is_agreed: bool,
+    /// The torn segments, and what agreed when each was met.
+    torn: Vec<(Segment, Option<u64>)>,
+    /// The newest transaction that anything which was read says to have been on the disk.
+    durable: u64,
+}
+
+/// The keys that are there: how many, and the sum of their fingerprints.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+struct Found {
+    length: u64,
+    sum: u64,
+}
+
+impl Found {
+    fn of(record: Option<&Record<'_>>) -> Found {
+        match record.filter(|record| record.is_set()) {
+            Some(record) => Found { length: 1, sum: record::fingerprint(record.hash(), record.version()) },
+            None => Found::default(),
+        }
+    }
+
+    fn replace(&mut self, before: Found, after: Found) {
+        self.length = self.length.wrapping_sub(before.length).wrapping_add(after.length);
+        self.sum = self.sum.wrapping_sub(before.sum).wrapping_add(after.sum);
+    }
+}
+
+impl Shared {
+    /// Replays the longest prefix that is whole. The caller is alone. On an error the log is as it was.
+    pub(super) fn recover(&self, readable: u64, size: u64) -> Result<Option<Ended>> {
+        let mut limit = u64::MAX;
+        loop {
+            self.reset(readable)?;
+            let mut scan = Scan::tolerant(&self.heap, readable, self.header.salt);
+            for (segment, header) in scan.found() {
+                self.count_segment(*segment, header)?;
+            }
+            let pass = self.replay_up_to(&mut scan, limit)?;
+            let mut cut = (!pass.is_agreed).then_some(pass.agreed);
+            // The first of those that count.
+            for (segment, agreed) in pass.torn.iter().rev() {
+                if pass.is_agreed && self.slot(*segment)?.live.get() != 0 {
+                    cut = Some(*agreed);
+                }
+            }
+            match cut {
+                None => {
+                    self.require_acknowledged(&scan, &pass)?;
+                    self.require_whole(pass.last, scan.at())?;
+                    self.settle(&scan, pass.last, size)?;
+                    if self.mode == Mode::Writer {
+                        self.count_free(pass.last, readable)?;
+                    }
+                    return Ok(pass.last);
+                }
+                Some(Some(agreed)) if agreed < limit => limit = agreed,
+                Some(_) => {
+                    return Err(self.damaged(scan.at(), "the records that are left are not those that its last transaction left"));
+                }
+            }
+        }
+    }
+
+    /// The newest transaction that anything in the log says to have been on the disk, of a log that could not be recovered.
+    pub(crate) fn claimed_durable(&self) -> u64 {
+        let size = file::stamp(&self.files.log).map_or(0, |stamp| stamp.size);
+        let mut scan = Scan::tolerant(&self.heap, size.min(self.heap.map().capacity()) / 8 * 8, self.header.salt);
+        let mut durable = scan.found().iter().map(|(_, header)| header.durable).max().unwrap_or(0);
+        while let Ok(transaction) = scan.next() {
+            durable = transaction.records.iter().map(|(_, record)| record.durable()).fold(durable, u64::max);
+        }
+        durable.max(scan.later_durable())
+    }
+
+    fn replay_up_to(&self, scan: &mut Scan<'_>, limit: u64) -> Result<Pass> {
+        let durable = scan.found().iter().map(|(_, header)| header.durable).max().unwrap_or(0);
+        let mut pass = Pass { last: None, agreed: Some(0), is_agreed: true, torn: Vec::new(), durable };
+        let mut found = Found::default();
+        while pass.last.map_or(0, |last| last.counters.sequence) < limit
+            && let Ok(transaction) = scan.next()
+        {
+            let known = pass.torn.len();
+            pass.torn.extend(scan.torn().skip(known).map(|segment| (segment, pass.agreed)));
+            self.replay(&transaction, |position, record| self.replay_counted(position, record, &mut found))?;
+            pass.durable = transaction.records.iter().map(|(_, record)| record.durable()).fold(pass.durable, u64::max);
+            pass.is_agreed = false;
+            if let Some(end) = transaction.end {
+                pass.last = Some(end);
+                self.control.commit.publish(&end.counters);
+                pass.is_agreed = found == Found { length: end.counters.length, sum: end.fingerprint };
+                if pass.is_agreed {
+                    pass.agreed = Some(end.counters.sequence);
+                }
+            }
+            if pass.agreed == Some(0) {
+                // A log that does not begin with its first transaction never held nothing.
+                pass.agreed = None;
+            }
+        }
+        Ok(pass)
+    }
+
+    /// Publishes a record, and keeps count of the keys that are there.
+    fn replay_counted(&self, position: Position, record: &Record<'_>, found: &mut Found) -> Result<()> {
+        let newest = || Ok::<Found, Error>(Found::of(self.published(record.hash(), record.key())?.map(|(_, record)| record).as_ref()));
+        let is_key = record.kind() != Kind::Settings;
+        let before = if is_key { newest()? } else { Found::default() };
+        self.publish(position, record, By::Rebuild, Claiming::Keep)?;
+        if is_key {
+            found.replace(before, if record.is_moved() { newest()? } else { Found::of(Some(record)) });
+        }
+        Ok(())
+    }
+
+    /// Fails where something says that more was on the disk than what was found.
+    fn require_acknowledged(&self, scan: &Scan<'_>, pass: &Pass) -> Result<()> {
+        let newest = pass.last.map_or(0, |last| last.counters.sequence);
+        let durable = pass.durable.max(scan.later_durable());
+        if durable <= newest {
+            return Ok(());
+        }
+        let what = format!("transactions up to {durable} were on the disk once, and {newest} is the last one that is whole");
+        Err(self.damaged(scan.at(), &what))
+    }
+
+    /// Puts what stands behind the prefix aside and takes it out of the log, for good.
+    fn settle(&self, scan: &Scan<'_>, last: Option<Ended>, size: u64) -> Result<()> {
+        if self.mode != Mode::Writer {
+            return Ok(());
+        }
+        let is_cut = scan.finds_later_transaction().is_some();
+        if is_cut {
+            self.put_aside(size)?;
+        }
+        if last.is_none() {
+            self.require_unused(scan.at(), size, "no transaction is whole")?;
+        }
+        let segments = self.control.log.segments.get();
+        let torn: Vec<Segment> = scan.torn().collect();
+        let unneeded = |(segment, _): &&(Segment, SegmentHeader)| torn.contains(segment) || !scan.is_read(*segment);
+        let unneeded: Vec<(Segment, SegmentHeader)> = scan.found().iter().filter(unneeded).copied().collect();
+        for (segment, header) in &unneeded {
+            for part in 0..header.span.min(segments.saturating_sub(segment.0)) {
+                self.wipe(Segment(segment.0 + part))?;
+            }
+        }
+        let flush = &self.control.flush;
+        let is_durable = self.settings()?.is_some_and(|settings| settings.is_durable);
+        if is_durable || is_cut || !unneeded.is_empty() {
+            self.flush_through(&self.log_opened_again()?)?;
+        }
+        if is_durable {
+            flush.asked.set(1);
+            if let Some(last) = last {
+                flush.order.set(self.slot(last.at.segment())?.order.get());
+                flush.horizon.set(last.counters.sequence);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! Failures, retries, and who works on what.
+
+use crate::error::{Owner, Result};
+use crate::key::{AsKey, Key};
+use crate::log::record::Standing;
+use crate::pod::Iter;
+use crate::store::transaction::Change as Outcome;
+use crate::tracker::Tracker;
+use crate::tracker::seed::task_of;
+use crate::value::{self, Change, field};
+use serde_json::Value;
+use std::time::{Duration, SystemTime};
+
+/// A task that failed: see [`Tracker::failures`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+/// tracker.add("a")?;
+/// tracker.claim()?.unwrap().abort("no such page")?;
+/// let failure = tracker.failures().next().unwrap()?;
+/// assert_eq!(failure.error.as_deref(), Some("no such page"));
+/// assert!(failure.is_final);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The task.
+    pub key: Key,
+    /// Why it went back last, where somebody said so.
+    pub error: Option<String>,
+    /// How often it was tried.
+    pub tries: u64,
+    /// Whether it was aborted.
+    pub is_aborted: bool,
+    /// Whether it will not be tried again.
+    pub is_final: bool,
+    /// Its whole value.
+    pub value: Value,
+}
+
+/// Who works on a task: see [`Tracker::claims`].
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+/// tracker.add("a")?;
+/// let _claim = tracker.claim()?;
+/// let claims = tracker.claims()?;
+/// assert_eq!(claims[0].owner.pid, std::process::id());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ClaimInfo {
+    /// The task.
+    pub key: Key,
+    /// The process that holds the claim.
+    pub owner: Owner,
+    /// When it was claimed.
+    pub since: SystemTime,
+    /// How long the lease still lasts, where there is one; nothing is left once it is over.
+    pub lease_left: Option<Duration>,
+}
+
+/// The failures of [`Tracker::failures`].
+#[derive(Debug)]
+struct Failures {
+    entries: Iter,
+    max_tries: u64,
+}
+
+impl Iterator for Failures {
+    type Item = Result<Failure>;
+
+    fn next(&mut self) -> Option<Result<Failure>> {
+        loop {
+            let (key, value) = match self.entries.next()? {
+                Ok(entry) => entry,
+                Err(error) => return Some(Err(error)),
+            };
+            let flag = |name: &str| value.get(name).and_then(Value::as_bool).unwrap_or(false);
+            let tries = value.get(field::TRIES).and_then(Value::as_u64).unwrap_or(0);
+            let error = value.get(field::ERROR).filter(|error| !error.is_null());
+            let is_aborted = flag(field::ABORTED);
+            let is_final = is_aborted || self.max_tries != 0 && tries >= self.max_tries;
+            if flag(field::DONE) || !is_final && error.is_none() {
+                continue;
+            }
+            let error = error.map(|error| error.as_str().map_or_else(|| error.to_string(), str::to_owned));
+            return Some(Ok(Failure { key, error, tries, is_aborted, is_final, value }));
+        }
+    }
+}
+
+impl Tracker {
+    /// Tasks that are not done and aborted, tried as often as they may be, or put back with an error; of one instant, in order.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// tracker.add_many(["a", "b"])?;
+    /// tracker.claim()?.unwrap().fail("timed out")?;
+    /// let failures: Vec<_> = tracker.failures().collect::<Result<_, _>>()?;
+    /// assert_eq!(failures.len(), 1);
+    /// assert!(!failures[0].is_final, "it will be tried again");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn failures(&self) -> impl Iterator<Item = Result<Failure>> + use<> {
+        Failures { entries: self.pod().iter(), max_tries: self.max_tries() }
+    }
+
+    /// Has tasks tried anew as if they never had been: not aborted, no tries, no error, at once. Done, claimed and absent ones are
+    /// left as they are. One transaction; how many tasks it were.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `Full`, `LockTimeout`, `ReadOnly`, `Reentrant`.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// tracker.add("a")?;
+    /// tracker.claim()?.unwrap().abort("by mistake")?;
+    /// assert_eq!(tracker.retry(["a", "absent"])?, 1);
+    /// assert!(tracker.claim()?.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry<K: AsKey>(&self, keys: impl IntoIterator<Item = K>) -> Result<usize> {
+        let target = self.pod().target()?;
+        let keys = keys.into_iter().map(|key| target.hashed(&key)).collect::<Result<Vec<_>>>()?;
+        self.transaction(|t| {
+            let target = t.txn.target()?;
+            let mut count = 0;
+            for key in &keys {
+                count += target.change_task(key, |task, standing, out| {
+                    let Some(task) = task.filter(|_| !standing.has(Standing::CLAIMED)) else { return Ok((Outcome::Keep, 0)) };
+                    let stands = task_of(&key.key, task)?;
+                    let has = |name: &str| task.node().get(name).is_some();
+                    if stands.done || stands.tries == 0 && !stands.aborted && !has(field::ERROR) && !has(field::NOT_BEFORE) {
+                        return Ok((Outcome::Keep, 0));
+                    }
+                    let changes = [
+                        Change::Drop(field::ERROR),
+                        Change::Drop(field::NOT_BEFORE),
+                        Change::Flag(field::ABORTED, false),
+                        Change::Set(field::TRIES, &0),
+                    ];
+                    value::change(task, &changes, out).map(|()| (Outcome::Set, 1))
+                })?;
+            }
+            Ok(count)
+        })
+    }
+
+    /// [`retry`](Tracker::retry) for all [`failures`](Tracker::failures).
+    ///
+    /// # Errors
+    /// As [`retry`](Tracker::retry).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// tracker.add_many(["a", "b"])?;
+    /// tracker.abort("a")?;
+    /// assert_eq!(tracker.retry_failed()?, 1);
+    /// assert_eq!(tracker.num_aborted(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry_failed(&self) -> Result<usize> {
+        let keys = self.failures().map(|failure| Ok(failure?.key)).collect::<Result<Vec<_>>>()?;
+        self.retry(keys)
+    }
+
+    /// Who works on what, since when, by time. Claims of dead workers are ended first.
+    ///
+    /// # Errors
+    /// `LockTimeout`, `Reentrant`.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// assert!(tracker.claims()?.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn claims(&self) -> Result<Vec<ClaimInfo>> {
+        let shared = &self.pod().shared;
+        shared.enter()?;
+        if self.pod().require_writable().is_ok() {
+            shared.with_claims(self.pod().options.writing(), |locked, batch| locked.look_at_holders(0, batch))?;
+        }
+        let now = crate::sys::clock::coarse_nanoseconds();
+        let mut claims = Vec::new();
+        for (_, row) in shared.held_claims()? {
+            let key = shared.read_ordinal(row.ordinal, |record| {
+                Key::decode(record.key()).map_err(|_| shared.integrity(0, "a stored key is malformed"))
+            })?;
+            let Some(key) = key else { continue };
+            claims.push(ClaimInfo {
+                key,
+                owner: shared.membership.owner_of_thread(shared.control, row.holder.pid),
+                since: SystemTime::UNIX_EPOCH + Duration::from_nanos(row.since),
+                lease_left: match row.deadline {
+                    0 => None,
+                    _ if row.is_offered() => Some(Duration::ZERO),
+                    deadline => Some(Duration::from_nanos(deadline.saturating_sub(now))),
+                },
+            });
+        }
+        claims.sort_by_key(|claim| claim.since);
+        Ok(claims)
+    }
+}

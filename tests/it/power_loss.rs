@@ -1,0 +1,360 @@
+//! A power cut at any moment.
+//!
+//! Goal: what was acknowledged under `Durability::Disk` is there afterwards, and the rest is a prefix of the commit order.
+//!
+//! Crash model: from a flush on, each page of the log that is written may be on the disk as it was at any moment since, or not
+//! at all, or torn: each of its sectors by itself. Everything else of `.live` is gone: it is of another boot. A process records how the log's pages
+//! change, write by write, and when they were flushed (`tastypod::crash::observe`); images are made of that at random.
+//!
+//! Checked of each image: it opens; its contents are those after one of the calls, not older than the last durable one that had returned; `verify` is
+//! clean; it can be written and is the same when it is opened again. Of some images the opening and what follows is recorded again, for
+//! a power cut in the recovery.
+
+use crate::forked::{fork, quick_directory};
+use crate::support::{Child, Role, say};
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use tastypod::{Durability, Error, Options, Pod, crash};
+
+pub const CHILDREN: &[Role] = &[("power_loss", power_loss_role)];
+
+const PAGE: usize = 4096;
+const SECTOR: usize = 512;
+
+type Page = Arc<[u8; PAGE]>;
+
+/// A small random generator, so that a failure can be repeated from its seed.
+#[derive(Clone)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+}
+
+/// What happened to the log.
+enum Event {
+    Changed(Vec<(usize, Page)>),
+    Flushed,
+}
+
+/// The log's pages as they are now, and how they became so.
+struct Recorder {
+    log: PathBuf,
+    pages: Vec<Page>,
+    events: Vec<Event>,
+}
+
+fn page_of(bytes: &[u8]) -> Page {
+    Arc::new(std::array::from_fn(|at| bytes.get(at).copied().unwrap_or(0)))
+}
+
+fn pages_of(path: &Path) -> Vec<Page> {
+    fs::read(path).unwrap_or_default().chunks(PAGE).map(page_of).collect()
+}
+
+impl Recorder {
+    fn look(&mut self) {
+        let now = fs::read(&self.log).unwrap_or_default();
+        let is_new = |(at, bytes): &(usize, &[u8])| self.pages.get(*at).is_none_or(|before| before[..] != **bytes);
+        let changed: Vec<(usize, Page)> = now.chunks(PAGE).enumerate().filter(is_new).map(|(at, bytes)| (at, page_of(bytes))).collect();
+        for (at, page) in &changed {
+            if self.pages.len() <= *at {
+                self.pages.resize(at + 1, Arc::new([0; PAGE]));
+            }
+            self.pages[*at] = Arc::clone(page);
+        }
+        if !changed.is_empty() {
+            self.events.push(Event::Changed(changed));
+        }
+    }
+
+    fn see(&mut self, point: &'static str) {
+        if matches!(point, "log written" | "log half written" | "file written") {
+            self.look();
+        }
+        if point == "file synced" && crash::subject().ends_with(".live/log") {
+            self.look();
+            self.events.push(Event::Flushed);
+        }
+    }
+}
+
+/// What a session made, call by call.
+struct Recording {
+    /// The log on the disk before it.
+    before: Vec<Page>,
+    events: Vec<Event>,
+    /// After each call: how many events there were by then, the contents, and whether they must survive from then on.
+    states: Vec<(usize, String, bool)>,
+}
+
+fn digest(pod: &Pod) -> String {
+    let mut hasher = DefaultHasher::new();
+    let mut count = 0;
+    for entry in pod {
+        let (key, value) = entry.unwrap();
+        (key.to_string(), value.to_string()).hash(&mut hasher);
+        count += 1;
+    }
+    format!("{count}:{:016x}", hasher.finish())
+}
+
+fn open(path: &Path, durability: Durability) -> Pod {
+    Options::new().durability(durability).open(path).unwrap()
+}
+
+/// One call on the store; the handle says whether it is durable.
+fn call(pod: &Pod, random: &mut Random, segment_bytes: usize) {
+    let key = format!("k{}", random.below(12));
+    match random.below(10) {
+        0 => drop(pod.remove(key).unwrap()),
+        1 => pod
+            .transaction(|txn| {
+                for n in 0..2 + random.below(4) {
+                    txn.set(format!("k{}", random.below(12)), n)?;
+                }
+                txn.remove(key).map(|_| ())
+            })
+            .unwrap(),
+        2 => pod.set(key, "l".repeat(segment_bytes / 8 + random.below(segment_bytes / 4))).unwrap(),
+        3 if random.below(6) == 0 => pod.set("long", "r".repeat(segment_bytes + random.below(segment_bytes))).unwrap(),
+        3 => drop(pod.remove("long").unwrap()),
+        _ => pod.set(key, random.next()).unwrap(),
+    }
+}
+
+/// Opens what lies at `path` and works on it, recording.
+fn record(path: &Path, calls: usize, random: &mut Random) -> Recording {
+    let log = path.join(".live/log");
+    let before = pages_of(&log);
+    let recorder = Arc::new(Mutex::new(Recorder { log, pages: before.clone(), events: Vec::new() }));
+    let observed = Arc::clone(&recorder);
+    crash::observe(move |point| observed.lock().unwrap().see(point));
+    let durable = open(path, Durability::Disk);
+    let plain = open(path, Durability::Process);
+    let stats = durable.stats().unwrap();
+    let segment_bytes = (stats.log_bytes / stats.segments) as usize;
+    let events = || {
+        let mut recorder = recorder.lock().unwrap();
+        recorder.look();
+        recorder.events.len()
+    };
+    let mut states = vec![(events(), digest(&durable), true)];
+    // Phases of durable calls, of others, and of both.
+    let mut share = 0;
+    for turn in 0..calls {
+        if turn % 16 == 0 {
+            share = [0, 1, 4, 9][random.below(4)];
+        }
+        let is_durable = random.below(10) >= share;
+        let before = durable.version();
+        call(if is_durable { &durable } else { &plain }, random, segment_bytes);
+        // A call that wrote nothing has nothing to bring to the disk.
+        states.push((events(), digest(&durable), is_durable && durable.version() > before));
+    }
+    crash::look_away();
+    let events = std::mem::take(&mut recorder.lock().unwrap().events);
+    // As by a kill. Nothing of it is used again.
+    std::mem::forget((durable, plain));
+    Recording { before, events, states }
+}
+
+impl Recording {
+    /// What a power cut after `moment` events may leave on the disk.
+    fn image(&self, moment: usize, random: &mut Random) -> Vec<Page> {
+        let flushed = self.events[..moment].iter().rposition(|event| matches!(event, Event::Flushed)).map_or(0, |at| at + 1);
+        let mut disk = self.before.clone();
+        let blank: Page = Arc::new([0; PAGE]);
+        let mut put = |at: usize, page: &Page| {
+            if disk.len() <= at {
+                disk.resize(at + 1, Arc::clone(&blank));
+            }
+            disk[at] = Arc::clone(page);
+        };
+        let changes = |event: &Event| match event {
+            Event::Changed(pages) => pages.clone(),
+            Event::Flushed => Vec::new(),
+        };
+        for (at, page) in self.events[..flushed].iter().flat_map(changes) {
+            put(at, &page);
+        }
+        let mut versions: BTreeMap<usize, Vec<Page>> = BTreeMap::new();
+        for (at, page) in self.events[flushed..moment].iter().flat_map(changes) {
+            versions.entry(at).or_default().push(page);
+        }
+        let bias = random.below(5);
+        for (at, mut pages) in versions {
+            pages.insert(0, disk.get(at).map_or_else(|| Arc::clone(&blank), Arc::clone));
+            let newest = pages.len() - 1;
+            let choice = match bias {
+                0 => random.below(pages.len()),
+                1 => newest * random.below(2),
+                // Nearly all or nearly nothing.
+                2 => {
+                    if random.below(8) == 0 {
+                        random.below(pages.len())
+                    } else {
+                        newest
+                    }
+                }
+                3 => {
+                    if random.below(8) == 0 {
+                        random.below(pages.len())
+                    } else {
+                        0
+                    }
+                }
+                _ => newest,
+            };
+            let mut page = *pages[choice];
+            if bias != 4 && random.below(4) == 0 || bias == 4 && random.below(30) == 0 {
+                for sector in 0..PAGE / SECTOR {
+                    let other = &pages[random.below(pages.len())];
+                    page[sector * SECTOR..(sector + 1) * SECTOR].copy_from_slice(&other[sector * SECTOR..(sector + 1) * SECTOR]);
+                }
+            }
+            if disk.len() <= at {
+                disk.resize(at + 1, Arc::clone(&blank));
+            }
+            disk[at] = Arc::new(page);
+        }
+        disk
+    }
+
+    /// The contents that such a cut may leave.
+    fn allowed(&self, moment: usize) -> &[(usize, String, bool)] {
+        let oldest = self.states.iter().rposition(|(events, _, must_survive)| *events <= moment && *must_survive).unwrap_or(0);
+        // The call that was going on may be there, whole, and what it waited for.
+        let newest = self.states.iter().position(|(events, ..)| *events > moment).unwrap_or(self.states.len() - 1);
+        &self.states[oldest..=newest]
+    }
+}
+
+fn write(path: &Path, pages: &[Page]) {
+    let live = path.join(".live");
+    fs::create_dir_all(&live).unwrap();
+    let mut bytes = Vec::with_capacity(pages.len() * PAGE);
+    pages.iter().for_each(|page| bytes.extend_from_slice(&page[..]));
+    fs::write(live.join("log"), bytes).unwrap();
+}
+
+/// Opens an image in a process of its own; returns its contents.
+fn look(path: &Path, context: &str) -> String {
+    fork(|line| {
+        let seen = {
+            let pod = open(path, Durability::Disk);
+            let seen = digest(&pod);
+            let report = pod.verify().unwrap();
+            assert!(report.is_clean(), "{context}: {report}");
+            pod.set("witness", 1).unwrap();
+            pod.remove("witness").unwrap();
+            std::mem::forget(pod);
+            seen
+        };
+        line.say(seen);
+    })
+    .succeed(context)
+}
+
+fn images(
+    recording: &Recording,
+    count: usize,
+    directory: &Path,
+    random: &mut Random,
+    seed: u64,
+    depth: usize,
+) -> HashMap<&'static str, usize> {
+    let mut tally: HashMap<&'static str, usize> = HashMap::new();
+    let first = recording.states[0].0;
+    for number in 0..count {
+        let moment =
+            if depth == 0 { first + random.below(recording.events.len() + 1 - first) } else { random.below(recording.events.len() + 1) };
+        let context = format!("seed {seed}, image {number} at depth {depth}, after event {moment} of {}", recording.events.len());
+        let image = recording.image(moment, random);
+        let path = directory.join(format!("image {depth}"));
+        write(&path, &image);
+        if let Some(kept) = std::env::var_os("TASTYPOD_KEEP_IMAGE") {
+            fs::copy(path.join(".live/log"), kept).unwrap();
+        }
+        let allowed = recording.allowed(moment);
+        let seen = look(&path, &context);
+        let after = recording.states.iter().rposition(|(_, state, _)| *state == seen);
+        assert!(allowed.iter().any(|(_, state, _)| *state == seen), "{context}: seen {seen}, that of call {after:?}, allowed {allowed:?}");
+        // Of what was killed, and what was closed: the same.
+        assert_eq!(look(&path, &context), seen, "{context}, opened again");
+        *tally.entry("images").or_default() += 1;
+        *tally.entry(if allowed.last().is_some_and(|(_, state, _)| *state == seen) { "all" } else { "less" }).or_default() += 1;
+        fs::remove_dir_all(&path).unwrap();
+        if depth == 0 && number % 40 == 0 {
+            // The recovery of it, and what comes after, is cut off too.
+            write(&path, &image);
+            let mut deeper = record(&path, 12, random);
+            assert_eq!(deeper.states[0].1, seen, "{context}");
+            // Before the recovery ended nothing else is allowed either.
+            deeper.states[0].0 = 0;
+            fs::remove_dir_all(&path).unwrap();
+            *tally.entry("images").or_default() += images(&deeper, 20, directory, random, seed, 1)["images"];
+        }
+    }
+    tally
+}
+
+fn power_loss_role(arguments: &[String]) {
+    let [seeds, calls, count] = [0, 1, 2].map(|at| arguments[at].parse::<usize>().unwrap());
+    let first: u64 = std::env::var("TASTYPOD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let start = Instant::now();
+    for seed in first..first + seeds as u64 {
+        let directory = quick_directory();
+        let mut random = Random(seed);
+        let recording = record(&directory.path().join("recorded"), calls, &mut random);
+        let flushes = recording.events.iter().filter(|event| matches!(event, Event::Flushed)).count();
+        let recorded = start.elapsed();
+        let tally = images(&recording, count, directory.path(), &mut random, seed, 0);
+        let (events, took) = (recording.events.len(), start.elapsed());
+        say(format_args!("seed {seed}: {events} events, {flushes} flushes, recorded until {recorded:.1?}; {tally:?} until {took:.1?}"));
+    }
+}
+
+/// Segments of 4 MiB make large images: thousands are made where they are small (the feature `small-segments`).
+#[test]
+fn a_power_cut_leaves_what_was_acknowledged_and_a_prefix_of_the_rest() {
+    let [seeds, calls, images] = if cfg!(feature = "small-segments") { ["5", "120", "300"] } else { ["1", "40", "30"] };
+    let mut child = Child::start("power_loss", &[seeds, calls, images]);
+    let lines = child.lines();
+    lines.iter().for_each(|line| println!("{line}"));
+    assert!(child.wait().success(), "the reason was printed above");
+    assert_eq!(lines.len().to_string(), seeds);
+}
+
+#[test]
+fn a_durable_handle_says_what_is_on_the_disk() -> Result<(), Error> {
+    let directory = crate::support::directory();
+    let path = directory.path().join("a.pod");
+    let plain = open(&path, Durability::Process);
+    plain.set("k", 1)?;
+    assert_eq!(plain.stats()?.durable, None);
+    let durable = open(&path, Durability::Disk);
+    assert_eq!(durable.stats()?.durable, Some(durable.stats()?.transactions));
+    durable.set("k", 2)?;
+    let stats = durable.stats()?;
+    assert_eq!(stats.durable, Some(stats.transactions));
+    plain.set("k", 3)?;
+    let after = durable.stats()?;
+    assert_eq!((after.durable, after.transactions), (stats.durable, stats.transactions + 1));
+    durable.transaction(|_| Ok(()))?;
+    assert_eq!(durable.stats()?.flushes, after.flushes, "nothing was written");
+    Ok(())
+}
