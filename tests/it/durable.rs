@@ -6,6 +6,7 @@
 //! Crash model: SIGKILL and SIGSTOP at each crash point of a durable write, while others write durably; errors of the system calls that write,
 //! flush and allocate, made by strace. What a power cut makes of it is `power_loss`'s.
 
+use crate::chance::every;
 use crate::forked::{Forked, fork, quick_directory, was_killed};
 use crate::support::{self, Child, Role, directory, hear, say, text};
 use nix::sys::signal::Signal;
@@ -19,7 +20,7 @@ pub const CHILDREN: &[Role] =
     &[("durable_sets", sets_role), ("durable_deaths", deaths_role), ("durable_faults", faults_role), ("durable_once", once_role)];
 
 /// A durable write takes longer than this only if it waited for somebody who is gone.
-const PROMPT: Duration = Duration::from_secs(5);
+const PROMPT: Duration = Duration::from_secs(60);
 
 fn open(path: &Path) -> Pod {
     Options::new().durability(Durability::Disk).lock_timeout(PROMPT).open(path).unwrap()
@@ -97,7 +98,7 @@ fn deaths_role(_: &[String]) {
     let directory = quick_directory();
     for action in [Action::Kill, Action::Stop] {
         let mut points = 0;
-        for point in 1.. {
+        for point in every(3, 1..) {
             let context = format!("{action:?} at point {point}");
             let path = directory.path().join(format!("{action:?}-{point}"));
             prepare(&path);

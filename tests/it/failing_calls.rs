@@ -6,6 +6,7 @@
 //! Checked: the failing attempt says so (but where the call could be repeated, or only served to make a later open faster); the next one
 //! succeeds, and the files alone are the store then; a newcomer who comes after a failure finds everything.
 
+use crate::chance::every;
 use crate::support::{Child, Role, command, directory, say, text};
 use serde_json::json;
 use std::fs;
@@ -123,8 +124,8 @@ fn space_that_cannot_be_had_or_given_back_costs_nothing_that_was_written() {
     assert!(punches > 5 && within - punches > 5, "{punches} of {within} calls give space back");
     let (mut refused, mut borne) = (0, 0);
     for fault in ["error=EIO", "error=ENOSPC", "error=EINTR", "error=EOPNOTSUPP"] {
-        let step = if fault == "error=EIO" { 1 } else { 3 };
-        for number in (before + 1..=before + within).step_by(step) {
+        let one_in = if fault == "error=EIO" { 3 } else { 6 };
+        for number in every(one_in, before + 1..=before + within) {
             let (failed, lines) = run(Some(&format!("fallocate:{fault}:when={number}")));
             let injected = lines.iter().filter(|line| line.contains("INJECTED")).count();
             match failed {

@@ -1,6 +1,7 @@
 //! Random calls, savings, reverts, reopenings and edits by hand, each compared with an ordered map in plain memory, and the files with what
 //! other programs read in them: Python's json, line by line, and jq, which reads a file as a stream.
 
+use crate::chance::{Random, asked, seed};
 use crate::support::{Role, directory};
 use serde_json::{Value, json};
 use std::fs;
@@ -72,30 +73,21 @@ fn read_with_jq(path: &Path) -> Option<Value> {
     Some(parts.chunks(2).map(|entry| Value::from(entry.to_vec())).collect())
 }
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % end
+fn any_key(random: &mut Random) -> Value {
+    match random.index(14) {
+        0 => json!("tab\tand\\backslash"),
+        1 => json!("é\u{1f980}\u{2028}"),
+        2 => json!(["pair", 1]),
+        n => json!(n),
     }
+}
 
-    fn key(&mut self) -> Value {
-        match self.below(14) {
-            0 => json!("tab\tand\\backslash"),
-            1 => json!("é\u{1f980}\u{2028}"),
-            2 => json!(["pair", 1]),
-            n => json!(n),
-        }
-    }
-
-    fn value(&mut self) -> Value {
-        match self.below(6) {
-            0 => json!({"z": 1, "a": [1.5, null, true, "\n\t\u{7f}\u{1f980}"]}),
-            1 => json!("text with \"quotes\" and a tab\t"),
-            2 => json!([]),
-            _ => json!(self.below(1_000_000)),
-        }
+fn any_value(random: &mut Random) -> Value {
+    match random.index(6) {
+        0 => json!({"z": 1, "a": [1.5, null, true, "\n\t\u{7f}\u{1f980}"]}),
+        1 => json!("text with \"quotes\" and a tab\t"),
+        2 => json!([]),
+        _ => json!(random.index(1_000_000)),
     }
 }
 
@@ -132,9 +124,9 @@ fn edit(path: &Path, random: &mut Random, map: &mut Map) {
     if lines.len() < 2 {
         return;
     }
-    let at = random.below(lines.len() - 1);
+    let at = random.index(lines.len() - 1);
     let key: Value = serde_json::from_str(lines[at].split('\t').next().unwrap()).unwrap();
-    match random.below(3) {
+    match random.index(3) {
         0 => {
             lines[at] = format!("{key} \t \"edited\"\r");
             set(map, &key, json!("edited"));
@@ -172,14 +164,14 @@ fn run(seed: u64, reader: &mut Option<Reader>) {
         }
     };
     for step in 0..60 {
-        match random.below(20) {
+        match random.index(20) {
             0..10 => {
-                let (key, value) = (random.key(), random.value());
+                let (key, value) = (any_key(&mut random), any_value(&mut random));
                 pod.set(as_key(&key), &value).unwrap();
                 set(&mut map, &key, value);
             }
             10..13 => {
-                let key = random.key();
+                let key = any_key(&mut random);
                 pod.remove(as_key(&key)).unwrap();
                 map.retain(|(known, _)| *known != key);
             }
@@ -195,10 +187,10 @@ fn run(seed: u64, reader: &mut Option<Reader>) {
             17 => {
                 pod.close().unwrap();
                 compare(&path, &map, is_packed);
-                if random.below(2) == 0 {
+                if random.index(2) == 0 {
                     fs::remove_dir_all(path.join(".live")).unwrap();
                 }
-                if !is_packed && random.below(2) == 0 {
+                if !is_packed && random.index(2) == 0 {
                     edit(&path, &mut random, &mut map);
                 }
                 saved.clone_from(&map);
@@ -229,9 +221,8 @@ fn the_files_hold_what_other_programs_read_in_them() {
     if Command::new("jq").arg("--version").output().is_err() {
         eprintln!("NOT COMPARED with jq: it is not installed");
     }
-    let runs = std::env::var("TASTYPOD_MODEL_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(25);
-    let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
-    for run_number in 0..runs {
-        run(start.wrapping_add(run_number), &mut reader);
+    let first = seed();
+    for number in 0..asked("TASTYPOD_MODEL_RUNS", 8) {
+        run(first.wrapping_add(number), &mut reader);
     }
 }

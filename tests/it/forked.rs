@@ -10,7 +10,7 @@ use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Seconds after which a forked process counts as hanging.
-pub const HANG_SECONDS: u32 = 30;
+pub const HANG_SECONDS: u32 = 300;
 
 /// The forked process's end of the pipes.
 pub struct Line {

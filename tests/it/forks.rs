@@ -5,7 +5,7 @@
 //! Checked: what parent, child and grandchild read afterwards, the errors' kinds, pins and the process table as
 //! `stats` shows them, descriptors and locks after exec, and `verify`.
 
-use crate::support::{Child, Role, directory, hear, hear_end, say, text};
+use crate::support::{Child, HANG, Role, directory, hear, hear_end, say, text};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use serde_json::json;
@@ -52,7 +52,7 @@ fn forked(body: impl FnOnce()) -> Pid {
     split().unwrap_or_else(|| finish(body))
 }
 
-/// Waits for a forked child to end well, at most half a minute.
+/// Waits for a forked child to end well, at most some minutes.
 #[track_caller]
 fn join(child: Pid) {
     let start = Instant::now();
@@ -62,7 +62,7 @@ fn join(child: Pid) {
             WaitStatus::Exited(_, 0) => return,
             other => panic!("a forked child failed: {other:?}"),
         }
-        if start.elapsed() > Duration::from_secs(30) {
+        if start.elapsed() > HANG {
             let _ = nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL);
             panic!("a forked child hangs");
         }
@@ -546,7 +546,7 @@ fn exec_gives_up_the_lock_and_what_was_not_committed() {
     let path = dir.path().join("a.pod");
     let mut child = Child::start("exec-with-guard", &[text(&path)]);
     assert_eq!(child.line().as_deref(), Some("exec"));
-    let pod = Options::new().lock_timeout(Duration::from_secs(10)).open(&path).unwrap();
+    let pod = Options::new().lock_timeout(HANG).open(&path).unwrap();
     pod.set("other", 1).unwrap();
     assert_eq!(pod.get("k").unwrap(), None);
     assert_eq!(pod.stats().unwrap().oldest_pin, None, "its snapshot's pin ended with its program");

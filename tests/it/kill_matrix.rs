@@ -5,9 +5,8 @@
 //!
 //! Crash model: SIGKILL between any two changes of shared memory or system calls that change something. The library
 //! counts these points itself (`tastypod::crash`), so there is no list of points here: for n = 1, 2, 3… a process is
-//! forked that does the operation and dies at the n-th point, until one passes them all. Runs of hundreds of like points
-//! (a table being zeroed) are sampled: the first and last ones always, those between with a stride, from a start that
-//! changes with each run, so that repeated runs come to each of them. TASTYPOD_EVERY_POINT=1 leaves none out.
+//! forked that does the operation and dies at the n-th point, until one passes them all. An ordinary run takes a sample:
+//! the first and last points always, those between with a stride that begins with the seed. TASTYPOD_THOROUGH=1 leaves none out.
 //!
 //! Checked after each kill, once with a survivor that has the store open the whole time (the transaction is finished
 //! from shared memory) and once without (the store is rebuilt from the log, or trusted if it was closed in order):
@@ -15,21 +14,23 @@
 //! one call in flight would have made besides, and the same of the two; `verify` is clean in both; in the end all are
 //! killed, and the log alone tells the same.
 
+use crate::chance::{Random, asked, is_thorough};
 use crate::forked::{Forked, Line, fork, quick_directory, was_killed};
 use crate::support::{Child, Role, say};
 use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tastypod::crash::{self, Action};
 use tastypod::{Durability, Error, Options, Pod, Tracker};
 
 pub const CHILDREN: &[Role] = &[("kill_matrix", matrix_role), ("kill_repair", repair_role), ("kill_exit", exit_role)];
 
 /// A survivor's write takes longer than this only if it waited for the dead.
-const PROMPT: Duration = Duration::from_secs(3);
+const PROMPT: Duration = Duration::from_secs(60);
 /// The lock timeout of everybody: who meets it has met a stale lock.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// One kind of operation.
 struct Scenario {
     name: &'static str,
@@ -213,11 +214,9 @@ struct Sampling {
 
 impl Sampling {
     fn new(total: u64, ends: u64, sample: u64) -> Sampling {
-        let every = std::env::var_os("TASTYPOD_EVERY_POINT").is_some();
         let between = total.saturating_sub(2 * ends);
-        let stride = if every { 1 } else { between.div_ceil(sample).max(1) };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| u64::from(time.subsec_nanos()) / 1000);
-        Sampling { total, ends, stride, start: now % stride }
+        let stride = if is_thorough() { 1 } else { between.div_ceil(sample).max(1) };
+        Sampling { total, ends, stride, start: asked("TASTYPOD_SEED", 1) % stride }
     }
 
     fn includes(&self, point: u64) -> bool {
@@ -353,9 +352,9 @@ fn left_by_a_kill(path: &Path) {
 /// And neither did the first who came to rebuild it.
 fn left_by_two_kills(path: &Path) {
     fork(|_| left_by_a_kill(path)).succeed("the first kill");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| u64::from(time.subsec_nanos()) / 1000);
+    let place = Random(asked("TASTYPOD_SEED", 1)).below(12_000);
     let (_, status) = fork(|_| {
-        crash::arm(1 + now % 12_000, Action::Kill);
+        crash::arm(1 + place, Action::Kill);
         std::mem::forget(open(path));
     })
     .end();
@@ -870,7 +869,7 @@ fn durable_writes(armed: &Armed<'_>) {
 }
 
 const fn scenario(name: &'static str, prepare: fn(&Path), act: fn(&Armed<'_>)) -> Scenario {
-    Scenario { name, prepare, act, with_survivor: true, without_survivor: true, ends: 60, sample: 60 }
+    Scenario { name, prepare, act, with_survivor: true, without_survivor: true, ends: 12, sample: 24 }
 }
 
 /// Saved, then changed in every way.
@@ -953,41 +952,41 @@ const SCENARIOS: &[Scenario] = &[
     scenario("transaction", base, transaction),
     scenario("extend", base, on_open!(|pod| pod.extend((0..12).map(|n| (n, n))); |pod| pod.extend((6..18).map(|n| (n, -n))))),
     scenario("snapshot", base, snapshots),
-    Scenario { ends: 60, sample: 120, ..scenario("claims and endings", with_tasks, claims_and_endings) },
-    Scenario { ends: 30, sample: 40, ..scenario("reclaim", with_tasks, reclaim) },
-    Scenario { ends: 30, sample: 40, ..scenario("a claim given up", with_tasks, given_up) },
-    Scenario { ends: 30, sample: 60, ..scenario("rules of tasks", with_tasks, rules_of_tasks) },
-    Scenario { ends: 30, sample: 60, ..scenario("becomes a tracker", base, becomes_a_tracker) },
+    Scenario { ends: 10, sample: 40, ..scenario("claims and endings", with_tasks, claims_and_endings) },
+    Scenario { ends: 10, sample: 16, ..scenario("reclaim", with_tasks, reclaim) },
+    Scenario { ends: 10, sample: 16, ..scenario("a claim given up", with_tasks, given_up) },
+    Scenario { ends: 10, sample: 20, ..scenario("rules of tasks", with_tasks, rules_of_tasks) },
+    Scenario { ends: 10, sample: 20, ..scenario("becomes a tracker", base, becomes_a_tracker) },
     Scenario { ends: 10, sample: 12, ..scenario("segments", nearly_full_segment, across_segments) },
-    Scenario { ends: 10, sample: 30, ..scenario("segments again", with_dead_segments, segments_again) },
-    Scenario { ends: 10, sample: 30, ..scenario("cleaning", with_a_segment_in_cleaning, cleaning) },
-    Scenario { ends: 20, sample: 60, ..scenario("compaction", with_holes, compaction) },
-    Scenario { ends: 20, sample: 60, ..scenario("compaction again", compacted_with_holes, compaction) },
-    Scenario { ends: 20, sample: 60, ..scenario("compaction that goes on", half_compacted, compaction) },
-    Scenario { ends: 20, sample: 60, ..scenario("clearing", with_holes, clearing) },
-    Scenario { ends: 10, sample: 30, ..scenario("segments given back", with_dead_segments, segments_given_back) },
-    Scenario { ends: 20, sample: 24, ..scenario("growth begins", nearly_due, growth_begins) },
-    Scenario { ends: 20, sample: 24, ..scenario("growth ends", nearly_grown, growth_ends) },
-    Scenario { ends: 20, sample: 24, ..scenario("growth", nearly_due, growth_whole) },
+    Scenario { ends: 10, sample: 14, ..scenario("segments again", with_dead_segments, segments_again) },
+    Scenario { ends: 10, sample: 14, ..scenario("cleaning", with_a_segment_in_cleaning, cleaning) },
+    Scenario { ends: 10, sample: 20, ..scenario("compaction", with_holes, compaction) },
+    Scenario { ends: 10, sample: 20, ..scenario("compaction again", compacted_with_holes, compaction) },
+    Scenario { ends: 10, sample: 20, ..scenario("compaction that goes on", half_compacted, compaction) },
+    Scenario { ends: 10, sample: 20, ..scenario("clearing", with_holes, clearing) },
+    Scenario { ends: 10, sample: 14, ..scenario("segments given back", with_dead_segments, segments_given_back) },
+    Scenario { ends: 10, sample: 12, ..scenario("growth begins", nearly_due, growth_begins) },
+    Scenario { ends: 10, sample: 12, ..scenario("growth ends", nearly_grown, growth_ends) },
+    Scenario { ends: 10, sample: 12, ..scenario("growth", nearly_due, growth_whole) },
     Scenario {
-        ends: 20,
-        sample: 40,
+        ends: 10,
+        sample: 16,
         ..scenario("checkpoint", behind, on_open!(|pod| pod.sync(); |pod| pod.set("k2", 1); |pod| pod.sync()))
     },
-    Scenario { ends: 20, sample: 40, ..scenario("first checkpoint", left_by_a_kill, on_open!(|pod| pod.sync())) },
-    Scenario { ends: 20, sample: 40, ..scenario("revert", behind, on_open!(|pod| pod.revert(); |pod| pod.set("k2", 1))) },
+    Scenario { ends: 10, sample: 16, ..scenario("first checkpoint", left_by_a_kill, on_open!(|pod| pod.sync())) },
+    Scenario { ends: 10, sample: 16, ..scenario("revert", behind, on_open!(|pod| pod.revert(); |pod| pod.set("k2", 1))) },
     Scenario {
-        ends: 20,
-        sample: 40,
+        ends: 10,
+        sample: 16,
         ..scenario(
             "conversion",
             behind,
             on_open!(|pod| pod.convert(tastypod::Conversion::new().gzipped(true).file_size(5)); |pod| pod.set("k2", 1)),
         )
     },
-    Scenario { with_survivor: false, ends: 20, sample: 40, ..scenario("load", files_only, open_and_set) },
-    Scenario { with_survivor: false, ends: 20, sample: 40, ..scenario("adoption", of_tastypy, open_and_set) },
-    Scenario { with_survivor: false, ends: 20, sample: 40, ..scenario("edit", edited, open_and_set) },
+    Scenario { with_survivor: false, ends: 10, sample: 16, ..scenario("load", files_only, open_and_set) },
+    Scenario { with_survivor: false, ends: 10, sample: 16, ..scenario("adoption", of_tastypy, open_and_set) },
+    Scenario { with_survivor: false, ends: 10, sample: 16, ..scenario("edit", edited, open_and_set) },
 ];
 
 #[test]

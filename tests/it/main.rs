@@ -1,5 +1,6 @@
 //! Integration tests: real processes, real kills, real files.
 
+mod chance;
 mod forked;
 mod support;
 

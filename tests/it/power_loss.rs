@@ -10,6 +10,7 @@
 //! clean; it can be written and is the same when it is opened again. Of some images the opening and what follows is recorded again, for
 //! a power cut in the recovery.
 
+use crate::chance::{Random, asked};
 use crate::forked::{fork, quick_directory};
 use crate::support::{Child, Role, say};
 use std::collections::{BTreeMap, HashMap};
@@ -26,23 +27,6 @@ const PAGE: usize = 4096;
 const SECTOR: usize = 512;
 
 type Page = Arc<[u8; PAGE]>;
-
-/// A small random generator, so that a failure can be repeated from its seed.
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-}
 
 /// What happened to the log.
 enum Event {
@@ -118,19 +102,19 @@ fn open(path: &Path, durability: Durability) -> Pod {
 
 /// One call on the store; the handle says whether it is durable.
 fn call(pod: &Pod, random: &mut Random, segment_bytes: usize) {
-    let key = format!("k{}", random.below(12));
-    match random.below(10) {
+    let key = format!("k{}", random.index(12));
+    match random.index(10) {
         0 => drop(pod.remove(key).unwrap()),
         1 => pod
             .transaction(|txn| {
-                for n in 0..2 + random.below(4) {
-                    txn.set(format!("k{}", random.below(12)), n)?;
+                for n in 0..2 + random.index(4) {
+                    txn.set(format!("k{}", random.index(12)), n)?;
                 }
                 txn.remove(key).map(|_| ())
             })
             .unwrap(),
-        2 => pod.set(key, "l".repeat(segment_bytes / 8 + random.below(segment_bytes / 4))).unwrap(),
-        3 if random.below(6) == 0 => pod.set("long", "r".repeat(segment_bytes + random.below(segment_bytes))).unwrap(),
+        2 => pod.set(key, "l".repeat(segment_bytes / 8 + random.index(segment_bytes / 4))).unwrap(),
+        3 if random.index(6) == 0 => pod.set("long", "r".repeat(segment_bytes + random.index(segment_bytes))).unwrap(),
         3 => drop(pod.remove("long").unwrap()),
         _ => pod.set(key, random.next()).unwrap(),
     }
@@ -157,9 +141,9 @@ fn record(path: &Path, calls: usize, random: &mut Random) -> Recording {
     let mut share = 0;
     for turn in 0..calls {
         if turn % 16 == 0 {
-            share = [0, 1, 4, 9][random.below(4)];
+            share = [0, 1, 4, 9][random.index(4)];
         }
-        let is_durable = random.below(10) >= share;
+        let is_durable = random.index(10) >= share;
         let before = durable.version();
         call(if is_durable { &durable } else { &plain }, random, segment_bytes);
         // A call that wrote nothing has nothing to bring to the disk.
@@ -195,24 +179,24 @@ impl Recording {
         for (at, page) in self.events[flushed..moment].iter().flat_map(changes) {
             versions.entry(at).or_default().push(page);
         }
-        let bias = random.below(5);
+        let bias = random.index(5);
         for (at, mut pages) in versions {
             pages.insert(0, disk.get(at).map_or_else(|| Arc::clone(&blank), Arc::clone));
             let newest = pages.len() - 1;
             let choice = match bias {
-                0 => random.below(pages.len()),
-                1 => newest * random.below(2),
+                0 => random.index(pages.len()),
+                1 => newest * random.index(2),
                 // Nearly all or nearly nothing.
                 2 => {
-                    if random.below(8) == 0 {
-                        random.below(pages.len())
+                    if random.index(8) == 0 {
+                        random.index(pages.len())
                     } else {
                         newest
                     }
                 }
                 3 => {
-                    if random.below(8) == 0 {
-                        random.below(pages.len())
+                    if random.index(8) == 0 {
+                        random.index(pages.len())
                     } else {
                         0
                     }
@@ -220,9 +204,9 @@ impl Recording {
                 _ => newest,
             };
             let mut page = *pages[choice];
-            if bias != 4 && random.below(4) == 0 || bias == 4 && random.below(30) == 0 {
+            if bias != 4 && random.index(4) == 0 || bias == 4 && random.index(30) == 0 {
                 for sector in 0..PAGE / SECTOR {
-                    let other = &pages[random.below(pages.len())];
+                    let other = &pages[random.index(pages.len())];
                     page[sector * SECTOR..(sector + 1) * SECTOR].copy_from_slice(&other[sector * SECTOR..(sector + 1) * SECTOR]);
                 }
             }
@@ -281,7 +265,7 @@ fn images(
     let first = recording.states[0].0;
     for number in 0..count {
         let moment =
-            if depth == 0 { first + random.below(recording.events.len() + 1 - first) } else { random.below(recording.events.len() + 1) };
+            if depth == 0 { first + random.index(recording.events.len() + 1 - first) } else { random.index(recording.events.len() + 1) };
         let context = format!("seed {seed}, image {number} at depth {depth}, after event {moment} of {}", recording.events.len());
         let image = recording.image(moment, random);
         let path = directory.join(format!("image {depth}"));
@@ -314,7 +298,7 @@ fn images(
 
 fn power_loss_role(arguments: &[String]) {
     let [seeds, calls, count] = [0, 1, 2].map(|at| arguments[at].parse::<usize>().unwrap());
-    let first: u64 = std::env::var("TASTYPOD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let first = asked("TASTYPOD_SEED", 1);
     let start = Instant::now();
     for seed in first..first + seeds as u64 {
         let directory = quick_directory();

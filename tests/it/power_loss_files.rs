@@ -10,6 +10,7 @@
 //! Checked of each image: it opens, its contents are those of a `sync` not older than the last that had returned, or of the one under way;
 //! `verify` is clean; it can be written, and it is the same when it is opened again from its files alone.
 
+use crate::chance::{Random, asked};
 use crate::forked::{fork, quick_directory};
 use crate::support::{Child, Role, say};
 use std::collections::BTreeMap;
@@ -21,16 +22,6 @@ use std::time::Instant;
 use tastypod::{Conversion, Options, Pod, crash};
 
 pub const CHILDREN: &[Role] = &[("power_loss_files", power_loss_files_role)];
-
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % bound
-    }
-}
 
 type Inode = u64;
 type Names = BTreeMap<PathBuf, Inode>;
@@ -134,17 +125,17 @@ fn record(path: &Path, random: &mut Random) -> (Names, Contents, Vec<Event>, Str
     let watching = Arc::clone(&recorder);
     crash::observe(move |point| watching.lock().unwrap().see(point));
     for _ in 0..4 {
-        for _ in 0..random.below(5) {
-            let key = random.below(12) as i64;
-            match random.below(4) {
+        for _ in 0..random.index(5) {
+            let key = random.index(12) as i64;
+            match random.index(4) {
                 0 => drop(pod.remove(key).unwrap()),
-                _ => pod.set(key, random.below(1000)).unwrap(),
+                _ => pod.set(key, random.index(1000)).unwrap(),
             }
         }
         let now = contents(&pod);
         recorder.lock().unwrap().events.push(Event::Begun(now));
-        match random.below(8) {
-            0 => pod.convert(Conversion::new().gzipped(random.below(2) == 0).file_size(2 + random.below(3) as u64)).unwrap(),
+        match random.index(8) {
+            0 => pod.convert(Conversion::new().gzipped(random.index(2) == 0).file_size(2 + random.index(3) as u64)).unwrap(),
             _ => pod.sync().unwrap(),
         }
         recorder.lock().unwrap().events.push(Event::Returned);
@@ -192,17 +183,17 @@ fn image(names: &Names, bytes: &Contents, events: &[Event], random: &mut Random)
         }
     }
     for changes in pending {
-        if random.below(2) == 0 {
+        if random.index(2) == 0 {
             apply(&mut on_disk, changes);
         }
     }
     let mut files = BTreeMap::new();
     for (name, inode) in on_disk {
         let (safe, newest) = (flushed.get(&inode), written.get(&inode).cloned().unwrap_or_default());
-        let bytes = match (safe, random.below(3)) {
+        let bytes = match (safe, random.index(3)) {
             (Some(safe), 0 | 1) => safe.to_vec(),
             (None, 0) => Vec::new(),
-            (None, 1) => newest[..random.below(newest.len() + 1)].to_vec(),
+            (None, 1) => newest[..random.index(newest.len() + 1)].to_vec(),
             _ => newest.to_vec(),
         };
         files.insert(name, bytes);
@@ -234,17 +225,17 @@ fn lay_out(path: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
 fn power_loss_files_role(arguments: &[String]) {
     let images: usize = arguments[0].parse().unwrap();
     let start = Instant::now();
-    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
+    let seed = asked("TASTYPOD_SEED", 1);
     let directory = quick_directory();
     let (mut made, mut sessions, mut recorded) = (0, 0, 0);
     while made < images {
         sessions += 1;
-        let mut random = Random(u64::from(seed) << 20 | sessions);
+        let mut random = Random(seed << 20 | sessions);
         let path = directory.path().join(format!("{sessions}.pod"));
         let (names, bytes, events, before) = record(&path, &mut random);
         recorded += events.len();
         for _ in 0..60 {
-            let cut = random.below(events.len() + 1);
+            let cut = random.index(events.len() + 1);
             let files = image(&names, &bytes, &events[..cut], &mut random);
             let allowed = allowed(&events[..cut], &before);
             let copy = directory.path().join("image.pod");
@@ -286,7 +277,7 @@ fn open_image(path: &Path) -> Pod {
 
 #[test]
 fn after_a_power_cut_the_files_are_those_of_one_saving() {
-    let images = std::env::var("TASTYPOD_POWER_LOSS_IMAGES").unwrap_or_else(|_| "1200".to_owned());
+    let images = asked("TASTYPOD_POWER_LOSS_IMAGES", 300).to_string();
     let mut child = Child::start("power_loss_files", &[&images]);
     let lines = child.lines();
     for line in &lines {

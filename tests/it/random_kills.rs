@@ -4,8 +4,8 @@
 //! Goal: what the enumeration of `kill_matrix` cannot reach: deaths in the middle of a crowd, one after the other, of
 //! several processes at once, while others repair and open.
 //!
-//! Crash model: SIGKILL at a random moment, to one process or to all. Seconds: TASTYPOD_RANDOM_KILL_SECONDS (default 5).
-//! The seed is printed and set by TASTYPOD_SEED.
+//! Crash model: SIGKILL at a random moment, to one process or to all. `TASTYPOD_KILL_ROUNDS` asks for more, `TASTYPOD_SEED` for
+//! others.
 //!
 //! Checked: each worker announces a write, does it, and acknowledges it, so that for each key the last acknowledged
 //! write or an announced one after it must be found; the sum over all accounts is the same in every snapshot of every
@@ -13,35 +13,28 @@
 //! when read again; no worker ever fails or hangs; in the end `verify` is clean, and again after index and control were
 //! taken away so that the log alone tells.
 
-use crate::support::{Child, Role, directory, say, text, was_killed};
+use crate::chance::{Random, asked, seed};
+use crate::support::{Child, HANG, Role, directory, say, text, was_killed};
 use nix::sys::signal::{Signal, kill};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tastypod::{Durability, Error, Options, Pod, Snapshot};
 
 pub const CHILDREN: &[Role] = &[("random_worker", worker)];
 
 const WORKERS: usize = 4;
+/// In a round, before all are killed.
+const KILLS: usize = 15;
 const ACCOUNTS: usize = 20;
 const BALANCE: i64 = 1000;
 /// Keys of one worker.
 const KEYS: u64 = 12;
 /// Who waits longer waits for the dead.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// A small generator: the test needs repeatable variety, not quality.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16) % bound
-    }
-}
+const LOCK_TIMEOUT: Duration = HANG;
 
 fn open(path: &Path) -> Pod {
     Options::new().lock_timeout(LOCK_TIMEOUT).open(path).unwrap()
@@ -54,7 +47,7 @@ fn account(number: usize) -> String {
 /// Arguments: path, number of the worker, first number of its writes, seed.
 fn worker(arguments: &[String]) {
     let [path, number, first, seed] = arguments else { panic!("four arguments") };
-    let mut random = Random(seed.parse::<u64>().unwrap() | 1);
+    let mut random = Random(seed.parse().unwrap());
     // One in three waits for the disk with every write.
     let durability = if random.below(3) == 0 { Durability::Disk } else { Durability::Process };
     let pod = Options::new().lock_timeout(LOCK_TIMEOUT).durability(durability).open(path).unwrap();
@@ -84,7 +77,7 @@ fn worker(arguments: &[String]) {
                 say(format_args!("done {serial}"));
             }
             12..=17 => {
-                let (from, to) = (random.below(ACCOUNTS as u64) as usize, random.below(ACCOUNTS as u64) as usize);
+                let (from, to) = (random.index(ACCOUNTS), random.index(ACCOUNTS));
                 let amount = random.below(50) as i64;
                 pod.transaction(|txn| {
                     txn.at(account(from)).add(-amount)?;
@@ -140,12 +133,23 @@ type Possible = Vec<Option<u64>>;
 struct Running {
     number: usize,
     process: nix::unistd::Pid,
+    /// How many lines it has said.
+    said: Arc<AtomicU64>,
     listener: Option<JoinHandle<(Vec<String>, Child)>>,
 }
 
 impl Running {
     fn kill(&self) {
         kill(self.process, Signal::SIGKILL).expect("its process is not waited for before it is killed");
+    }
+
+    /// Waits until it has said so many lines.
+    fn wait_for(&self, lines: u64) {
+        let begun = Instant::now();
+        while self.said.load(Ordering::Relaxed) < lines {
+            assert!(begun.elapsed() < HANG, "worker {} says nothing more", self.number);
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 
     /// What the killed worker had said, and how it ended.
@@ -178,8 +182,13 @@ fn start(path: &Path, number: usize, known: &Known, random: &mut Random) -> Runn
         &[text(path), &number.to_string(), &known.next[number].to_string(), &random.below(u64::MAX).to_string()],
     );
     let process = nix::unistd::Pid::from_raw(child.pid());
-    let listener = std::thread::spawn(move || (child.lines(), child));
-    Running { number, process, listener: Some(listener) }
+    let said = Arc::new(AtomicU64::new(0));
+    let count = said.clone();
+    let listener = std::thread::spawn(move || {
+        let lines = std::iter::from_fn(|| child.line()).inspect(|_| _ = count.fetch_add(1, Ordering::Relaxed)).collect();
+        (lines, child)
+    });
+    Running { number, process, said, listener: Some(listener) }
 }
 
 impl Known {
@@ -227,40 +236,38 @@ impl Known {
 
 #[test]
 fn random_kills_lose_no_acknowledged_write_and_no_money() {
-    let seconds = std::env::var("TASTYPOD_RANDOM_KILL_SECONDS").map_or(5, |text| text.parse().expect("a number of seconds"));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_nanos() as u64);
-    let seed = std::env::var("TASTYPOD_SEED").map_or(now, |text| text.parse().expect("a number"));
-    println!("TASTYPOD_SEED={seed}");
-    let mut random = Random(seed | 1);
+    let rounds = asked("TASTYPOD_KILL_ROUNDS", 6);
+    let mut random = Random(seed());
     let directory = directory();
     let path = directory.path().join("a.pod");
     open(&path).extend((0..ACCOUNTS).map(|number| (account(number), BALANCE))).unwrap();
     let mut known = Known { next: vec![1; WORKERS], ..Known::default() };
-    let begin = Instant::now();
-    let mut rounds = 0;
-    while begin.elapsed() < Duration::from_secs(seconds) {
+    for round in 0..rounds {
         // In every other round this process survives them all; in the others nobody does in the end.
-        let survivor = (rounds % 2 == 0).then(|| open(&path));
+        let survivor = (round % 2 == 0).then(|| open(&path));
         let mut running: Vec<Running> = (0..WORKERS).map(|number| start(&path, number, &known, &mut random)).collect();
-        let until = Instant::now() + Duration::from_millis(400 + random.below(600));
-        while Instant::now() < until {
-            std::thread::sleep(Duration::from_micros(500 + random.below(40_000)));
-            let victim = running.swap_remove(random.below(WORKERS as u64) as usize);
+        for _ in 0..KILLS {
+            let victim = running.swap_remove(random.index(WORKERS));
             let number = victim.number;
+            // One in four is killed while it still opens the store.
+            if random.below(4) > 0 {
+                victim.wait_for(random.below(40));
+            }
+            std::thread::sleep(Duration::from_micros(random.below(5_000)));
             known.end(victim);
             running.push(start(&path, number, &known, &mut random));
             if let Some(pod) = &survivor {
                 look(pod);
-                pod.set("survivor", rounds).unwrap();
+                pod.set("survivor", round).unwrap();
             }
         }
+        running[random.index(WORKERS)].wait_for(10);
         // All at once.
         for worker in &running {
             worker.kill();
         }
         running.into_iter().for_each(|worker| known.end(worker));
         known.check(&survivor.unwrap_or_else(|| open(&path)));
-        rounds += 1;
     }
     for name in ["index", "order", "control"] {
         std::fs::remove_file(path.join(".live").join(name)).unwrap();

@@ -3,6 +3,7 @@
 //!
 //! Where tastypy does otherwise than its manual says, `CALLS` does what the manual says, and says so there.
 
+use crate::chance::{Random, asked, seed};
 use crate::support::directory;
 use crate::tastypy::package;
 use serde_json::{Value, json};
@@ -102,25 +103,6 @@ print(json.dumps([
         for number, (tries, size, steps) in enumerate(json.load(open(sys.argv[2]))))
 ]))
 "#;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit
-    }
-
-    fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len() as u64) as usize]
-    }
-
-    fn is(&mut self) -> bool {
-        self.below(2) == 0
-    }
-}
 
 fn key(random: &mut Random) -> Value {
     match random.below(4) {
@@ -297,12 +279,11 @@ fn counts(tracker: &Tracker) -> [usize; 4] {
 #[test]
 fn random_calls_come_to_what_they_come_to_with_the_real_tastypy() {
     let Some(port) = package() else { return };
-    let seed = std::env::var("TASTYPOD_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(u64::from(std::process::id()));
-    println!("TASTYPOD_SEED={seed}");
-    let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ seed);
+    let mut random = Random(seed());
     let directory = directory();
-    let sequences: Vec<(u64, u64, Vec<Value>)> =
-        (0..60).map(|_| (random.below(4), *random.one(&[1, 3, 1000]), (0..80).map(|_| step(&mut random)).collect())).collect();
+    let sequences: Vec<(u64, u64, Vec<Value>)> = (0..asked("TASTYPOD_MODEL_RUNS", 20))
+        .map(|_| (random.below(4), *random.one(&[1, 3, 1000]), (0..80).map(|_| step(&mut random)).collect()))
+        .collect();
     let (calls, theirs) = (directory.path().join("calls.json"), directory.path().join("theirs"));
     fs::write(&calls, json!(sequences).to_string()).unwrap();
     let output = Command::new("python3").args(["-W", "ignore", "-c", CALLS]).arg(port).arg(&calls).arg(&theirs).output().unwrap();

@@ -5,6 +5,7 @@
 //!
 //! Crash model: SIGKILL at random moments, SIGSTOP and SIGCONT, work that takes longer than the lease.
 
+use crate::chance::{Random, asked, seed};
 use crate::support::{Child, Role, directory, hear, say, text};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -104,18 +105,12 @@ fn once_each<T: Copy + Eq + std::hash::Hash + std::fmt::Debug>(said: impl Iterat
 /// `TASTYPOD_TASKS` says how many tasks; as many again come as their children.
 #[test]
 fn every_task_is_done_exactly_once_whatever_becomes_of_its_workers() {
-    let tasks: i64 = std::env::var("TASTYPOD_TASKS").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000);
+    let tasks = asked("TASTYPOD_TASKS", 10_000) as i64;
     let directory = directory();
     let path = directory.path().join("a.tracker");
     let tracker = open(text(&path));
     tracker.add_many(0..tasks).unwrap();
-    let mut random = 0x9e37_79b9_7f4a_7c15u64 ^ u64::from(std::process::id());
-    let mut next = move || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random
-    };
+    let mut random = Random(seed());
     let (mut all, mut kills, mut stops) = (Said::default(), 0, 0);
     let mut workers: Vec<Worker> = (0..8).map(|worker| start(&path, if worker % 4 == 0 { 300 } else { u64::MAX })).collect();
     let begun = Instant::now();
@@ -127,13 +122,12 @@ fn every_task_is_done_exactly_once_whatever_becomes_of_its_workers() {
         said.finished
     };
     while tracker.progress().percent() < 100 {
-        assert!(begun.elapsed() < Duration::from_secs(400), "{}", tracker.progress());
-        std::thread::sleep(Duration::from_millis(next() % 60));
-        let victim = next() as usize % workers.len();
+        std::thread::sleep(Duration::from_millis(random.below(60)));
+        let victim = random.index(workers.len());
         if workers[victim].hearer.is_finished() {
             continue;
         }
-        if next() % 3 == 0 {
+        if random.below(3) == 0 {
             // Stopped for longer than its lease.
             let _ = kill(workers[victim].pid, Signal::SIGSTOP);
             std::thread::sleep(LEASE + LEASE / 2);
@@ -141,7 +135,7 @@ fn every_task_is_done_exactly_once_whatever_becomes_of_its_workers() {
             stops += 1;
         } else if kill(workers[victim].pid, Signal::SIGKILL).is_ok() {
             kills += 1;
-            let worker = std::mem::replace(&mut workers[victim], start(&path, if next() % 4 == 0 { 300 } else { u64::MAX }));
+            let worker = std::mem::replace(&mut workers[victim], start(&path, if random.below(4) == 0 { 300 } else { u64::MAX }));
             account(worker);
         }
     }
