@@ -239,6 +239,12 @@ pub(crate) fn text_of(bytes: &[u8]) -> Option<&str> {
     if *tag == STRING { std::str::from_utf8(text).ok() } else { None }
 }
 
+/// Whether an encoded key is a tuple.
+#[inline]
+pub(crate) fn is_tuple(key: &[u8]) -> bool {
+    key.first() == Some(&TUPLE)
+}
+
 /// Encodes an argument that serves as a key, without allocating unless it is long.
 #[inline]
 pub(crate) fn encode_key(key: &(impl AsKey + ?Sized)) -> Result<KeyBuf> {

@@ -69,13 +69,30 @@
 //! to date; so do writers now and then, after so many changes ([`Options::sync_at`]), and the last process that leaves. Those files alone are the store: copy them, read
 //! them, edit them while nobody has it open. What `sync` saved survives a power cut; with [`Durability::Disk`] every write does.
 //!
+//! # Which call for what
+//!
 //! | wanted | call |
 //! |---|---|
+//! | to store a value, whatever was there | [`Pod::set`]; [`Pod::insert`] also returns the old one |
+//! | to store it only if the key is new | [`Pod::set_if_absent`] |
+//! | many at once, in one commit | [`Pod::extend`], [`Pod::extend_if_absent`] |
+//! | a value as JSON, or in a type of one's own | [`Pod::get`], [`Pod::get_as`] |
 //! | a value without copying it | [`Pod::view`] |
-//! | one field of it changed | [`Pod::at`] |
-//! | read, changed and written back by a closure | [`Pod::update`], [`Pod::compare_exchange`] |
+//! | its exact text | [`Pod::raw_json`], [`Pod::set_raw_json`] |
+//! | one field of it read or changed | [`Pod::at`], and the endings of [`At`] |
+//! | a counter | [`At::add`], [`At::add_i64`] |
+//! | read, changed and written back by a closure | [`Pod::update`], [`Pod::update_or_insert`], [`Pod::try_update`] |
+//! | changed only if nobody else did | [`Pod::compare_exchange`] |
+//! | several keys changed, all or nothing | [`Pod::transaction`]; [`Pod::lock`] where a closure does not fit |
+//! | several reads of one instant | [`Pod::snapshot`] |
+//! | a loop over one instant | [`Pod::iter`], [`Pod::keys`], [`Pod::values`], [`Pod::iter_as`]; [`Snapshot::entries`] copies nothing |
 //! | a loop that also sees what is added meanwhile | [`Pod::iter_live`] |
 //! | to sleep until something changes | [`Pod::wait`] |
+//! | the JSON files up to date, now | [`Pod::sync`] |
+//! | every write safe from power cuts | [`Options::durability`] |
+//! | back to what the JSON files say | [`Pod::revert`] |
+//! | space back after many removals | [`Pod::compact`] |
+//! | tasks for a pool of workers | [`Tracker::work`], [`Tracker::claim`] |
 //! | to know who has it open, and how full it is | [`Pod::stats`] |
 //! | to be sure that it is in order | [`Pod::verify`] |
 //! | one JSON file, without the store | [`shard::read`] |

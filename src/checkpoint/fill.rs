@@ -58,6 +58,7 @@ fn commit(shared: &Shared, batch: &mut Batch) -> Result<()> {
         return Ok(());
     }
     let locked = Locked::new(shared, TIMEOUT)?;
+    batch.is_copied = true;
     let sequence = locked.commit(batch)?;
     locked.finish(sequence)
 }

@@ -1,34 +1,76 @@
 //! Compressed shards, read with a bound on what they may become.
 
-use flate2::read::MultiGzDecoder;
-use std::io::{self, Read};
+use flate2::bufread::GzDecoder;
+use std::io::{self, BufRead, BufReader, Read};
 
 /// What any shard may be long, whatever it was compressed to.
 const PLAIN_BYTES: u64 = 64 * 1024 * 1024;
 /// Text of JSON entries seldom shrinks to less than a fiftieth; a bomb's does to a thousandth.
 const RATIO_MAX: u64 = 64;
 
-/// Expands what `R` gives.
+/// Expands what `R` gives: members one after the other, and the zeros between and behind them that Python's reader passes by too.
 #[derive(Debug)]
 pub(crate) struct Expanded<R> {
-    decoder: MultiGzDecoder<R>,
+    state: State<R>,
     left: u64,
+}
+
+#[derive(Debug)]
+enum State<R> {
+    Member(Box<GzDecoder<BufReader<R>>>),
+    /// Behind a member, or between two states.
+    Behind(Option<BufReader<R>>),
 }
 
 impl<R: Read> Expanded<R> {
     /// `compressed`: bytes of the file; `known`: how long the text is as far as anybody has written down.
     pub(crate) fn new(reader: R, compressed: u64, known: u64) -> Expanded<R> {
-        Expanded { decoder: MultiGzDecoder::new(reader), left: known.max(PLAIN_BYTES).max(compressed.saturating_mul(RATIO_MAX)) }
+        let left = known.max(PLAIN_BYTES).max(compressed.saturating_mul(RATIO_MAX));
+        Expanded { state: State::Member(Box::new(GzDecoder::new(BufReader::new(reader)))), left }
     }
 
-    pub(crate) fn inner(&self) -> &R {
-        self.decoder.get_ref()
+    pub(crate) fn inner(&self) -> Option<&R> {
+        match &self.state {
+            State::Member(decoder) => Some(decoder.get_ref().get_ref()),
+            State::Behind(reader) => reader.as_ref().map(BufReader::get_ref),
+        }
+    }
+
+    fn read_members(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let State::Member(decoder) = &mut self.state {
+            let count = decoder.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let is_last = !skip_zeros(decoder.get_mut())?;
+            if let State::Member(decoder) = std::mem::replace(&mut self.state, State::Behind(None)) {
+                let reader = (*decoder).into_inner();
+                self.state = if is_last { State::Behind(Some(reader)) } else { State::Member(Box::new(GzDecoder::new(reader))) };
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// Whether anything but zeros follows.
+fn skip_zeros(reader: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let ahead = reader.fill_buf()?;
+        if ahead.is_empty() {
+            return Ok(false);
+        }
+        let zeros = ahead.iter().take_while(|byte| **byte == 0).count();
+        let is_other = zeros < ahead.len();
+        reader.consume(zeros);
+        if is_other {
+            return Ok(true);
+        }
     }
 }
 
 impl<R: Read> Read for Expanded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.decoder.read(buffer).map_err(|error| match error.kind() {
+        let count = self.read_members(buffer).map_err(|error| match error.kind() {
             // An error of the file itself.
             _ if error.raw_os_error().is_some() => error,
             io::ErrorKind::Interrupted => error,

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_a_line_with_a_tab() {
-        assert_eq!(written(&Key::from("a"), "[1,2.50]", KeyDialect::Json), "\"a\"\t[1,2.5]\n");
+        assert_eq!(written(&Key::from("a"), "[1,2.50]", KeyDialect::Json), "\"a\"\t[1,2.50]\n");
         assert_eq!(written(&Key::from(("é", 1)), "\"\\u00e9\"", KeyDialect::Json), "[\"é\",1]\t\"é\"\n");
         assert_eq!(
             written(&Key::from("é\t\u{1f980}\\"), "\"é\\n\"", KeyDialect::Tastypy),

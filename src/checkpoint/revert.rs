@@ -109,7 +109,7 @@ fn undo(locked: &Locked<&Shared>, manifest: &Manifest, shards: &Shards) -> Resul
     let shared = locked.shared();
     let counters = shared.counters()?;
     let (start, next_ordinal) = (shared.first_ordinal(counters.sequence), counters.next_ordinal);
-    let mut changes = Batch::default();
+    let mut changes = Batch { is_copied: true, ..Batch::default() };
     let mut gone: Vec<(u64, Vec<u8>)> = Vec::new();
     let mut restored: HashMap<&[u8], (u64, Record<'_>)> = HashMap::new();
     for (number, batches) in shards {
@@ -176,7 +176,7 @@ fn afresh(place: &Place, shared: &Shared, manifest: Manifest, timeout: Duration)
         return Err(crate::checkpoint::line::wrong(&place.manifest(), 0, &what));
     }
     let locked = Locked::new(shared, timeout)?;
-    let mut batch = Batch::default();
+    let mut batch = Batch { is_copied: true, ..Batch::default() };
     let counters = shared.counters()?;
     let mut there: HashMap<Vec<u8>, u64> = HashMap::new();
     for ordinal in shared.first_ordinal(counters.sequence)..counters.next_ordinal {

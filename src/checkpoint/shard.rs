@@ -117,10 +117,11 @@ impl Reader {
 
     pub(crate) fn digest(&self) -> Digest {
         let digesting = match self.lines.reader() {
-            Text::Plain(digesting) => digesting,
+            Text::Plain(digesting) => Some(digesting),
             Text::Gzipped(expanded) => expanded.inner(),
         };
-        Digest { bytes: digesting.bytes, hash: digesting.hasher.digest() }
+        // Behind an error there is nothing to compare.
+        digesting.map_or(Digest { bytes: 0, hash: 0 }, |digesting| Digest { bytes: digesting.bytes, hash: digesting.hasher.digest() })
     }
 }
 

@@ -280,6 +280,20 @@ fn without_manifest(place: Place, how: &How) -> Result<Found> {
         // With the file size that tastypy takes by itself it goes on reading the store.
         None => TASTYPY_FILE_SIZE.max(longest),
     };
+    if let Some(wanted) = how.wanted.file_size {
+        let found = shards[0].lines();
+        if found > wanted || found != wanted && shards.len() > 1 {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "{}: file_size {wanted} is asked for, and the first of {} files has {found} entries; open it without file_size, and \
+                     convert it if you want another",
+                    place.directory.display(),
+                    shards.len(),
+                ),
+            ));
+        }
+    }
     for (index, saved) in shards.iter().enumerate() {
         let is_last = index + 1 == shards.len();
         if saved.lines() != file_size && !(is_last && saved.lines() < file_size) {

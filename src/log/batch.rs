@@ -72,6 +72,8 @@ pub(crate) struct Batch {
     pub(crate) looks: usize,
     /// The record that could not be committed: its key had to be absent and was not, or its value has to be a task and is none.
     pub(crate) refused: Option<usize>,
+    /// Whether its keys stand in files already, or in the store that it is a copy of: whatever they are, they are taken.
+    pub(crate) is_copied: bool,
 }
 
 impl Batch {

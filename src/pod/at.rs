@@ -325,6 +325,30 @@ impl<'a> At<'a> {
         self.edit(Edit::Add(number.into().0), |outcome| Ok(outcome.sum.map_or(Value::Null, Value::from)))
     }
 
+    /// [`add`](At::add) for counters: the sum is an integer of 64 bits with a sign, and comes back as one.
+    ///
+    /// # Errors
+    /// As [`add`](At::add); `InvalidValue`, and nothing is changed, where the sum is no such integer.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("hits", 0)?;
+    /// let hits: i64 = pod.at("hits").add_i64(1)?;
+    /// assert_eq!(hits, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn add_i64(&self, number: i64) -> Result<i64> {
+        self.edit(Edit::Add(Number::Int(number)), |outcome| match outcome.sum {
+            Some(Number::Int(sum)) => Ok(sum),
+            sum => Err(Error::new(
+                ErrorKind::InvalidValue,
+                format!("the sum {} is no integer of 64 bits with a sign; use add", sum.map_or(Value::Null, Value::from)),
+            )),
+        })
+    }
+
     /// Appends an element to the array; an absent last step counts as an empty array.
     ///
     /// # Errors

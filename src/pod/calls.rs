@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 #[cold]
-fn absent(key: &Hashed) -> Error {
+pub(crate) fn absent(key: &Hashed) -> Error {
     let key = Key::decode(&key.key).map_or_else(|_| "?".to_owned(), |key| key.to_string());
     Error::new(ErrorKind::KeyNotFound, format!("key {key} is absent; set it first, or use update_or_insert"))
 }
@@ -313,7 +313,10 @@ macro_rules! calls {
             /// assert_eq!(pod.get("k")?, Some(serde_json::json!(1)));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
-            pub fn update_or_insert<R>(&self, key: impl AsKey, default: Value, update: impl FnOnce(&mut Value) -> R) -> Result<R> {
+            pub fn update_or_insert<R>(&self, key: impl AsKey, default: impl Serialize, update: impl FnOnce(&mut Value) -> R) -> Result<R> {
+                let mut arena = Arena::default();
+                let span = arena.encode(&default)?;
+                let default = arena.get(span).node().to_value()?;
                 self.$target()?.call_update(&key, Some(default), |value| Ok::<R, Error>(update(value)))
             }
 

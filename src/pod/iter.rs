@@ -34,7 +34,7 @@ pub struct Iter {
 #[derive(Debug)]
 enum Source {
     Instant {
-        instant: Instant,
+        instant: Arc<Instant>,
         next: u64,
     },
     /// What a thread that holds a guard sees, read at the call.
@@ -44,7 +44,7 @@ enum Source {
 }
 
 impl Source {
-    fn of(instant: Instant) -> Source {
+    fn of(instant: Arc<Instant>) -> Source {
         let next = instant.first_ordinal();
         Source::Instant { instant, next }
     }
@@ -77,7 +77,7 @@ fn next_record<R>(instant: &Instant, next: &mut u64, read: impl FnOnce(&Shared, 
 }
 
 impl Iter {
-    pub(crate) fn new(instant: Instant) -> Iter {
+    pub(crate) fn new(instant: Arc<Instant>) -> Iter {
         Iter { source: Source::of(instant) }
     }
 }
@@ -107,6 +107,12 @@ impl Iterator for Iter {
 #[derive(Debug)]
 pub struct Keys(Iter);
 
+impl Keys {
+    pub(crate) fn of(entries: Iter) -> Keys {
+        Keys(entries)
+    }
+}
+
 impl Iterator for Keys {
     type Item = Result<Key>;
 
@@ -129,6 +135,12 @@ impl Iterator for Keys {
 /// ```
 #[derive(Debug)]
 pub struct Values(Iter);
+
+impl Values {
+    pub(crate) fn of(entries: Iter) -> Values {
+        Values(entries)
+    }
+}
 
 impl Iterator for Values {
     type Item = Result<Value>;
@@ -223,7 +235,7 @@ impl Pod {
     /// ```
     pub fn iter(&self) -> Iter {
         let source = self.target().and_then(|target| match target {
-            Target::Pod(_) => Ok(Source::of(Instant::take(Arc::clone(&self.shared))?)),
+            Target::Pod(_) => Ok(Source::of(Arc::new(Instant::take(Arc::clone(&self.shared))?))),
             in_hand => Ok(Source::Read(entries(&in_hand)?.into_iter())),
         });
         Iter { source: source.unwrap_or_else(|error| Source::Failed(Some(error))) }

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::pod::target::Hashed;
-use crate::pod::{Iter, Part, Pod, Version};
+use crate::pod::{Iter, Keys, Part, Pod, Values, Version};
 use crate::store::snapshot::Instant;
 use crate::value::Archive;
 use serde::de::DeserializeOwned;
@@ -24,7 +24,8 @@ use std::sync::Arc;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Snapshot {
-    pub(crate) instant: Instant,
+    /// Iterators of it keep it.
+    pub(crate) instant: Arc<Instant>,
 }
 
 impl Pod {
@@ -40,7 +41,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn snapshot(&self) -> Result<Snapshot> {
-        Ok(Snapshot { instant: Instant::take(Arc::clone(&self.shared))? })
+        Ok(Snapshot { instant: Arc::new(Instant::take(Arc::clone(&self.shared))?) })
     }
 }
 
@@ -152,18 +153,69 @@ impl Snapshot {
         Entries { snapshot: self, next: self.instant.first_ordinal() }
     }
 
-    /// All entries in insertion order.
+    /// All entries in insertion order, each a key and a value of its own.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
-    /// assert_eq!(pod.snapshot()?.into_iter().count(), 1);
+    /// pod.extend([("a", 1), ("b", 2)])?;
+    /// let snapshot = pod.snapshot()?;
+    /// pod.clear()?;
+    /// for entry in &snapshot {
+    ///     let (key, value) = entry?;
+    ///     println!("{key}: {value}");
+    /// }
+    /// assert_eq!(snapshot.iter().count(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[allow(clippy::should_implement_trait)]
-    pub fn into_iter(self) -> Iter {
+    pub fn iter(&self) -> Iter {
+        Iter::new(Arc::clone(&self.instant))
+    }
+
+    /// All keys in insertion order.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("b", 1), ("a", 2)])?;
+    /// let keys: Vec<tastypod::Key> = pod.snapshot()?.keys().collect::<tastypod::Result<_>>()?;
+    /// assert_eq!(keys, ["b".into(), "a".into()]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keys(&self) -> Keys {
+        Keys::of(self.iter())
+    }
+
+    /// All values in the order of their keys.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("b", 1), ("a", 2)])?;
+    /// let values: Vec<serde_json::Value> = pod.snapshot()?.values().collect::<tastypod::Result<_>>()?;
+    /// assert_eq!(values, [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn values(&self) -> Values {
+        Values::of(self.iter())
+    }
+}
+
+impl IntoIterator for Snapshot {
+    type Item = Result<(Key, Value)>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
         Iter::new(self.instant)
+    }
+}
+
+impl IntoIterator for &Snapshot {
+    type Item = Result<(Key, Value)>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
     }
 }
 

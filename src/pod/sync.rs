@@ -5,6 +5,7 @@ use crate::checkpoint::revert;
 use crate::checkpoint::save::{self, Saving};
 use crate::error::Result;
 use crate::key::{AsKey, Key};
+use crate::pod::calls::absent;
 use crate::pod::options::SyncMode;
 use crate::pod::{Pod, target::Hashed};
 use crate::store::isolated::Overwritten;
@@ -140,27 +141,28 @@ impl Pod {
         }
     }
 
-    /// Counts a key among the changed ones, so that its file is written with the next saving. False where it is absent.
+    /// Counts a key among the changed ones, so that its file is written with the next saving.
     ///
     /// # Errors
-    /// As [`set`](Pod::set).
+    /// `KeyNotFound` where the key is absent, and as [`set`](Pod::set).
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.set("a", &1)?;
     /// pod.sync()?;
-    /// assert!(pod.mark_dirty("a")?);
+    /// pod.mark_dirty("a")?;
     /// assert_eq!(pod.dirty()?, ["a".into()]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn mark_dirty(&self, key: impl AsKey) -> Result<bool> {
+    pub fn mark_dirty(&self, key: impl AsKey) -> Result<()> {
         let target = self.target()?;
+        let key = target.hashed(&key)?;
         // A new version with the old value.
-        target.change(&target.hashed(&key)?, |before, out| {
-            let Some(before) = before else { return Ok((Change::Keep, false)) };
+        target.change(&key, |before, out| {
+            let before = before.ok_or_else(|| absent(&key))?;
             out.extend_from_slice(before.as_bytes());
-            Ok((Change::Set, true))
+            Ok((Change::Set, ()))
         })
     }
 

@@ -262,6 +262,10 @@ impl Shared {
                             pending.ordinal = counters.next_ordinal;
                         }
                         pending.is_new = true;
+                        if !batch.is_copied {
+                            let record = Record::of(batch.record(index)).expect("the batch was built by record::append");
+                            self.require_storable(record.key())?;
+                        }
                         counters.next_ordinal = counters.next_ordinal.max(pending.ordinal + 1);
                         counters.length += 1;
                     }

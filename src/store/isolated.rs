@@ -142,7 +142,7 @@ impl Origin {
         let instant = Instant::take(&*self.store)?;
         let counters = instant.counters();
         self.reserve(first + counters.length)?;
-        let mut batch = Batch::default();
+        let mut batch = Batch { is_copied: true, ..Batch::default() };
         let mut sums = Vec::new();
         let commit = |batch: &mut Batch, sums: &mut Vec<u64>| {
             // Each entry gets the next ordinal.

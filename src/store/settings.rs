@@ -174,6 +174,23 @@ impl Shared {
         self.read_settings()?.map(|copied| Archive::of(&copied.record()).node().read()).transpose()
     }
 
+    /// Fails for a new key that tastypy could not go on with, in a store whose files are in its dialect.
+    #[inline]
+    pub(crate) fn require_storable(&self, key: &[u8]) -> Result<()> {
+        if !crate::key::is_tuple(key) || self.settings()?.is_none_or(|settings| settings.key_dialect != KeyDialect::Tastypy) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::InvalidKey,
+            format!(
+                "{}: key {} is a tuple, and the files are kept so that tastypy can go on with them, which loses what follows a tuple; \
+                 convert the store to KeyDialect::Json first (Pod::convert, tastypod convert)",
+                self.directory.display(),
+                shown(key)
+            ),
+        ))
+    }
+
     /// Writes other options, where `change` makes others of those that are stored.
     pub(crate) fn change_settings(&self, timeout: Duration, change: impl FnOnce(Option<Settings>) -> Settings) -> Result<()> {
         let locked = Locked::new(self, timeout)?;

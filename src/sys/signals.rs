@@ -1,7 +1,7 @@
 //! Doing something before SIGTERM or SIGINT ends the process, for programs that ask for it.
 //!
 //! The handler only writes a byte to a pipe. A thread waits for it, does the work, puts back what the signal did before, and sends it
-//! again. A child made by fork has no such thread: there the handler lets the signal take its course at once.
+//! again. What is ignored stays ignored. A child made by fork has no such thread: there the handler lets the signal take its course at once.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -56,6 +56,11 @@ pub(crate) fn before_termination(work: fn()) -> io::Result<()> {
                 return Err(io::Error::last_os_error());
             }
             let mut old = old.assume_init();
+            if old.sa_sigaction == libc::SIG_IGN {
+                // As under nohup, or in the background of a shell without job control: it stays ignored.
+                libc::sigaction(signal, &raw const old, std::ptr::null_mut());
+                continue;
+            }
             if old.sa_sigaction == action.sa_sigaction {
                 // Inherited by a fork: the parent's handler, whose thread is not here.
                 old.sa_sigaction = libc::SIG_DFL;
@@ -65,16 +70,17 @@ pub(crate) fn before_termination(work: fn()) -> io::Result<()> {
     }
     std::thread::Builder::new().name("tastypod-signals".to_owned()).spawn(move || {
         let mut byte = [0];
-        if reader.read_exact(&mut byte).is_err() {
-            return;
+        // More than one may come, where the program's own handler lets it live.
+        while reader.read_exact(&mut byte).is_ok() {
+            work();
+            for (signal, old) in before.iter().filter(|(signal, _)| *signal == libc::c_int::from(byte[0])) {
+                // SAFETY: what was in force before is put back, and the signal sent to this process once more.
+                unsafe {
+                    libc::sigaction(*signal, std::ptr::from_ref(old), std::ptr::null_mut());
+                    libc::kill(libc::getpid(), *signal);
+                }
+            }
         }
-        work();
-        for (signal, old) in &before {
-            // SAFETY: what was in force before is put back.
-            unsafe { libc::sigaction(*signal, std::ptr::from_ref(old), std::ptr::null_mut()) };
-        }
-        // SAFETY: sends this process the signal that it got.
-        unsafe { libc::kill(libc::getpid(), libc::c_int::from(byte[0])) };
     })?;
     *installed = this;
     Ok(())

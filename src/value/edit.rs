@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::archived::{Archive, ArchivedEntry, ArchivedNode, NODE_BYTES, SMALL_OBJECT, find_entry};
 use super::fault::Fault;
 use super::node::{Node, Nodes, Shape};
+use super::number;
 use super::path::{self, Containers, Found, Leaf, Step};
 pub(crate) use super::sum::Number;
 use super::sum::{Exact, add, cell_of};
@@ -430,9 +431,10 @@ impl<'a> Place<'a, '_> {
             Shape::Int(value) => Exact::Whole(value.into()),
             Shape::Uint(value) => Exact::Whole(value.into()),
             Shape::Float(value) => Exact::Float(value),
-            Shape::Number(digits) => match digits.parse() {
-                Ok(value) => Exact::Whole(value),
-                Err(_) => return Err(not_added(self.steps, "its digits would be rounded")),
+            Shape::Number(digits) => match (digits.parse(), number::exact_float(digits)) {
+                (Ok(value), _) => Exact::Whole(value),
+                (_, Some(value)) => Exact::Float(value),
+                _ => return Err(not_added(self.steps, "its digits would be rounded")),
             },
             _ => return Err(path::mismatch(self.steps, "a number", leaf)),
         };

@@ -8,9 +8,9 @@ pub(super) enum Literal {
     Int(i64),
     /// Greater than `i64::MAX`.
     Uint(u64),
-    /// A number with a fraction or an exponent, or `-0`, that this float's shortest form denotes as well.
+    /// A number with a fraction or an exponent, spelled as this float's shortest form.
     Float(f64),
-    /// No type holds it: its digits must be kept.
+    /// No type holds it, or it is spelled otherwise than it would be written again (`1.10`, `1e-05`, `-0`): its digits are kept.
     Verbatim,
 }
 
@@ -30,7 +30,10 @@ pub(super) fn classify_scanned(text: &str, integral: bool) -> Literal {
             _ => Literal::Verbatim,
         };
     }
-    exact_float(text).map_or(Literal::Verbatim, Literal::Float)
+    match exact_float(text) {
+        Some(value) if is_shortest(text, value) => Literal::Float(value),
+        _ => Literal::Verbatim,
+    }
 }
 
 /// Where the JSON number at `start` ends, and whether it is an integer literal; `None` if none stands there.
@@ -73,8 +76,24 @@ pub(super) fn exact_float(text: &str) -> Option<f64> {
     }
     // The form that the value would be written in again: where two decimals are equally short and near, it is one of them.
     let mut shortest = ShortText::default();
-    write!(shortest, "{}", serde_json::Number::from_f64(value)?).ok()?;
+    shortest.write_float(value).ok()?;
     (Decimal::of(shortest.as_str()) == wanted).then_some(value)
+}
+
+/// Whether `text`, which denotes `value`, is the form that the value would be written in again.
+fn is_shortest(text: &str, value: f64) -> bool {
+    let decimal = Decimal::of(text);
+    // Numbers of this size are written without an exponent, and so few digits are the shortest; most are such.
+    if decimal.length <= 15 && (-4..=15).contains(&decimal.exponent) {
+        return match text.split_once('.') {
+            Some((_, fraction)) => {
+                fraction == "0" || fraction.ends_with(|digit| matches!(digit, '1'..='9')) && !fraction.contains(['e', 'E'])
+            }
+            None => false,
+        };
+    }
+    let mut shortest = ShortText::default();
+    shortest.write_float(value).is_ok() && shortest.as_str() == text
 }
 
 /// A decimal number as its significant digits, times ten to the exponent, the point standing before the first digit.

@@ -105,8 +105,20 @@ pub(crate) fn change(task: Archive<'_>, changes: &[Change<'_>], out: &mut Vec<u8
     for (index, change) in changes.iter().enumerate() {
         let is_last = index + 1 == changes.len();
         let mut settings = Arena::default();
+        let task = match &current {
+            None => task,
+            Some(span) => arena.get(Clone::clone(span)),
+        };
         let (name, edit) = match change {
-            Change::Add(name, number) => (Some(name), Edit::Add(edit::Number::Int(*number))),
+            Change::Add(name, number) => {
+                if task.node().get(name).and_then(Node::as_i64).is_some_and(|value| value < 0) {
+                    // It counts as 0, and is counted on from there.
+                    let span = settings.encode(&(*number).max(0))?;
+                    (Some(name), Edit::Set(settings.get(span)))
+                } else {
+                    (Some(name), Edit::Add(edit::Number::Int(*number)))
+                }
+            }
             Change::Set(name, value) => {
                 let span = value.archive(&mut settings)?;
                 (Some(name), Edit::Set(settings.get(span)))
@@ -117,10 +129,6 @@ pub(crate) fn change(task: Archive<'_>, changes: &[Change<'_>], out: &mut Vec<u8
         };
         let steps: &[Step] = &name.map(|name| Step::Key((*name).into())).into_iter().collect::<smallvec::SmallVec<[Step; 1]>>();
         let mut next = Arena::default();
-        let task = match &current {
-            None => task,
-            Some(span) => arena.get(Clone::clone(span)),
-        };
         if is_last {
             if !edit::apply(Some(task), steps, edit, out)?.changed {
                 out.extend_from_slice(task.as_bytes());
@@ -144,7 +152,8 @@ fn wrong(name: &str, expected: &str, node: Node<'_>) -> String {
 #[inline]
 fn tries(node: Node<'_>) -> Result<u64, String> {
     match node.shape() {
-        Shape::Int(tries) => u64::try_from(tries).map_err(|_| format!("_tries of a task is {tries}, less than 0")),
+        // tastypy counts below 0; for every gate that is 0.
+        Shape::Int(tries) => Ok(u64::try_from(tries).unwrap_or(0)),
         Shape::Uint(tries) => Ok(tries),
         Shape::Null => Ok(0),
         _ => Err(wrong(field::TRIES, "an integer", node)),
@@ -180,20 +189,12 @@ mod tests {
         let task = of(r#"{"x":1,"_not_before":1.5,"_priority":-2,"_aborted":true,"_done":true,"_tries":7}"#);
         assert_eq!(task, Ok(Task { tries: 7, done: true, aborted: true, priority: -2.0, not_before: 1_500_000 }));
         assert_eq!(of(r#"{"_not_before":-5}"#).unwrap().not_before, 0);
+        assert_eq!(of(r#"{"_tries":-1}"#).unwrap().tries, 0);
     }
 
     #[test]
     fn other_values_are_no_tasks() {
-        for json in [
-            "1",
-            "[]",
-            "null",
-            r#"{"_tries":-1}"#,
-            r#"{"_tries":0.5}"#,
-            r#"{"_done":1}"#,
-            r#"{"_aborted":"no"}"#,
-            r#"{"_priority":"high"}"#,
-        ] {
+        for json in ["1", "[]", "null", r#"{"_tries":0.5}"#, r#"{"_done":1}"#, r#"{"_aborted":"no"}"#, r#"{"_priority":"high"}"#] {
             assert!(of(json).is_err(), "{json}");
         }
     }

@@ -552,12 +552,23 @@ fn holder(arguments: &[String]) {
     drop(held);
 }
 
+#[allow(unsafe_code)]
 fn waiter(arguments: &[String]) {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    let handler = if arguments[1] == "ignored" { SigHandler::SigIgn } else { SigHandler::SigDfl };
+    for number in [Signal::SIGTERM, Signal::SIGINT] {
+        // SAFETY: no handler of this program's is set. However the tests were started, this is how it is here.
+        unsafe { signal(number, handler) }.unwrap();
+    }
     let pod = Options::new().sync_on_signals(true).open(&arguments[0]).unwrap();
     pod.set("a", 1).unwrap();
     say("waiting");
+    if arguments[1] == "ignored" {
+        say(crate::support::hear());
+        return;
+    }
     hear_end();
-    std::thread::sleep(std::time::Duration::from_secs(60));
+    std::thread::sleep(crate::support::HANG);
 }
 
 #[test]
@@ -567,13 +578,26 @@ fn a_signal_saves_where_that_was_asked_for_and_ends_the_process() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let dir = directory();
         let path = dir.path().join("a.pod");
-        let mut child = Child::start("checkpoint_waiter", &[crate::support::text(&path)]);
+        let mut child = Child::start("checkpoint_waiter", &[crate::support::text(&path), "heeded"]);
         assert_eq!(child.line().as_deref(), Some("waiting"));
         assert!(!path.join("0.json").exists());
         kill(nix::unistd::Pid::from_raw(child.pid()), signal).unwrap();
         assert_eq!(child.wait().signal(), Some(signal as i32));
         assert_eq!(text(&path.join("0.json")), "\"a\"\t1\n");
     }
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    let dir = directory();
+    let mut child = Child::start("checkpoint_waiter", &[crate::support::text(&dir.path().join("a.pod")), "ignored"]);
+    assert_eq!(child.line().as_deref(), Some("waiting"));
+    for signal in [nix::sys::signal::Signal::SIGTERM, nix::sys::signal::Signal::SIGINT] {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.pid()), signal).unwrap();
+    }
+    child.tell("still here");
+    assert_eq!(child.line().as_deref(), Some("still here"));
+    assert!(child.wait().success());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod checkpoint;
 mod durable;
 mod examples;
 mod failing_calls;
+mod file_cases;
 mod files_input;
 mod files_model;
 mod forks;
@@ -45,6 +46,7 @@ fn child_entry() {
         bad_input::CHILDREN,
         checkpoint::CHILDREN,
         failing_calls::CHILDREN,
+        file_cases::CHILDREN,
         files_input::CHILDREN,
         files_model::CHILDREN,
         durable::CHILDREN,

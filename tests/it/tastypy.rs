@@ -1,7 +1,7 @@
-//! Both ways with the real tastypy: its package comes from the registry and runs under Python 3 with the mechanical changes that it
-//! needs; nothing of it is kept here. Where there is no network the tests say so and do nothing.
+//! Both ways with the real tastypy: its package comes from the registry and runs, as it is, under Python 2.7; nothing of it is kept
+//! here. Where there is no Python 2.7 or no network the tests say so and do nothing.
 
-use crate::support::{Role, directory};
+use crate::support::{Role, directory, text};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,45 +11,11 @@ use tastypod::{Conversion, KeyDialect, Options, Pod};
 
 pub const CHILDREN: &[Role] = &[];
 
-/// Gets the package and changes what Python 3 reads otherwise than Python 2 did.
-const PORT: &str = r##"
-import glob, os, re, subprocess, sys, tarfile
-target = sys.argv[1]
-pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "tastypy", "-d", target, "tastypy==0.0.3"]
-# Where the tools to build a package are not there, pip gets those too.
-if subprocess.run(pip + ["--no-build-isolation"], stderr=subprocess.DEVNULL, timeout=120).returncode != 0:
-    subprocess.run(pip, check=True, timeout=120)
-with tarfile.open(glob.glob(os.path.join(target, "*.tar.gz"))[0]) as package:
-    package.extractall(target)
-source = os.path.join(target, "tastypy-0.0.3", "tastypy")
-port = os.path.join(target, "port")
-os.makedirs(os.path.join(port, "tastypy"), exist_ok=True)
-def put(name, text):
-    with open(os.path.join(port, name), "w") as out:
-        out.write(text)
-put("natsort.py", "import re\ndef humansorted(names, reverse=False):\n    return sorted(names, reverse=reverse,"
-    " key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r'(\\d+)', name)])\n")
-for name in ["_deep_proxy", "exceptions", "file_utils", "persistent_ordered_dict", "json_serializer", "progress_tracker"]:
-    text = open(os.path.join(source, name + ".py")).read()
-    text = text.replace("basestring", "str").replace(", unicode)", ", str)").replace("unicode(", "str(")
-    text = text.replace("index / self._file_size", "index // self._file_size").replace("self.walker.next()", "next(self.walker)")
-    text = re.sub(r"(?m)^(\s*)yield self\.get_next\(\)$", r"\1try:\n\1\tyield self.get_next()\n\1except StopIteration:\n\1\treturn", text)
-    text = re.sub(r"key = key\.encode\('utf8'\)", "pass", text)
-    text = re.sub(r"\.decode\('utf-?8'\)", "", text)
-    text = text.replace("self._open(path, 'w')", "self._open(path, 'wt')").replace("self._open(file_path))", "self._open(file_path, 'rt'))")
-    text = text.replace("f.write(line)\n\n        # No more", "f.write(line)\n            f.close()\n\n        # No more")
-    text = re.sub(r"(?m)^(\s*)print (.*)$", r"\1print(\2)", text)
-    put(os.path.join("tastypy", name + ".py"), text)
-init = open(os.path.join(source, "__init__.py")).read()
-put(os.path.join("tastypy", "__init__.py"), init[:init.index("# Initialization of shared_progress_tracker")])
-"##;
-
 /// Opens a store, sets keys, saves, and prints all entries.
 const USE: &str = r#"
 import json, sys
-sys.path.insert(0, sys.argv[1])
 import tastypy
-kind, path, size, changes = sys.argv[2:6]
+kind, path, size, changes = sys.argv[1:5]
 store = (tastypy.Tracker if kind == "tracker" else tastypy.POD)(path, file_size=int(size))
 for key, value in json.loads(changes):
     store[key] = value
@@ -57,28 +23,51 @@ store.sync()
 print(json.dumps([list(entry) for entry in store.items()]))
 "#;
 
-/// The directory with the package, unless it is not to be had.
-pub fn package() -> Option<&'static Path> {
-    static PACKAGE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let found = PACKAGE.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tastypy-{}", std::process::id()));
-        fs::create_dir_all(&target).ok()?;
-        let output = Command::new("python3").args(["-c", PORT]).arg(&target).output().ok()?;
-        if output.status.success() {
-            return Some(target.join("port"));
-        }
-        eprintln!("NOT RUN: tastypy is not to be had: {}", String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default());
-        None
-    });
-    found.as_deref()
+/// The real tastypy, with the interpreter that it is for.
+pub struct Tastypy {
+    interpreter: PathBuf,
+    packages: PathBuf,
 }
 
-fn with_tastypy(port: &Path, kind: &str, path: &Path, file_size: u64, changes: &Value) -> Value {
-    let mut python = Command::new("python3");
-    python.args(["-W", "ignore", "-c", USE]).arg(port).arg(kind).arg(path).args([file_size.to_string(), changes.to_string()]);
-    let output = python.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+impl Tastypy {
+    /// Installed where this process's tests can use it, unless it is not to be had.
+    pub fn get() -> Option<&'static Tastypy> {
+        static TASTYPY: OnceLock<Option<Tastypy>> = OnceLock::new();
+        TASTYPY.get_or_init(|| Tastypy::install().inspect_err(|reason| eprintln!("NOT RUN with tastypy: {reason}")).ok()).as_ref()
+    }
+
+    fn install() -> Result<Tastypy, String> {
+        let interpreter = interpreter().ok_or("there is no Python 2.7")?;
+        let packages = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tastypy-{}", std::process::id()));
+        let mut pip = Command::new(&interpreter);
+        pip.args(["-m", "pip", "install", "-q", "--disable-pip-version-check", "--target"]).arg(&packages);
+        let output = pip.args(["tastypy==0.0.3", "natsort==6.2.1", "tblib==1.7.0"]).output().map_err(|error| error.to_string())?;
+        if !output.status.success() {
+            return Err(format!("it cannot be installed: {}", String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default()));
+        }
+        Ok(Tastypy { interpreter, packages })
+    }
+
+    /// Runs a program that may import it. What it printed, as JSON.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Value {
+        let mut python = Command::new(&self.interpreter);
+        let output = python.env("PYTHONPATH", &self.packages).args(["-c", program]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// On the path, or among those that pyenv keeps.
+fn interpreter() -> Option<PathBuf> {
+    let kept = std::env::var_os("PYENV_ROOT").map(PathBuf::from).or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pyenv")));
+    let kept = kept.and_then(|root| fs::read_dir(root.join("versions")).ok()).into_iter().flatten().flatten();
+    let kept = kept.map(|version| version.path().join("bin/python2.7"));
+    let works = |python: &PathBuf| Command::new(python).args(["-c", "import pip"]).output().is_ok_and(|output| output.status.success());
+    std::iter::once(PathBuf::from("python2.7")).chain(kept).find(works)
+}
+
+fn with_tastypy(tastypy: &Tastypy, kind: &str, path: &Path, file_size: u64, changes: &Value) -> Value {
+    tastypy.run(USE, &[kind, text(path), &file_size.to_string(), &changes.to_string()])
 }
 
 fn entries(pod: &Pod) -> Value {
@@ -97,7 +86,7 @@ fn copy(name: &str, to: &Path) {
 
 #[test]
 fn the_real_tastypy_and_we_take_turns_on_one_store() {
-    let Some(port) = package() else { return };
+    let Some(tastypy) = Tastypy::get() else { return };
     for (name, kind, file_size) in [("edge.pod", "pod", 1000), ("many.pod", "pod", 100), ("crawl.tracker", "tracker", 50)] {
         let dir = directory();
         let path = dir.path().join(name);
@@ -112,7 +101,7 @@ fn the_real_tastypy_and_we_take_turns_on_one_store() {
         pod.set("ours \\ \t é\u{1f980}", &task).unwrap();
         let ours = entries(&pod);
         pod.close().unwrap();
-        let theirs = with_tastypy(port, kind, &path, size, &json!([["theirs \\\\ \t é", task]]));
+        let theirs = with_tastypy(tastypy, kind, &path, size, &json!([["theirs \\\\ \t é", task]]));
         let read = theirs.as_array().unwrap();
         assert_eq!(read[..read.len() - 1], ours.as_array().unwrap()[..], "{name}: it reads what we wrote");
         let pod = Pod::open(&path).unwrap();
@@ -123,7 +112,7 @@ fn the_real_tastypy_and_we_take_turns_on_one_store() {
 
 #[test]
 fn the_real_tastypy_reads_what_we_export() {
-    let Some(port) = package() else { return };
+    let Some(tastypy) = Tastypy::get() else { return };
     let dir = directory();
     let path = dir.path().join("ours.pod");
     let pod = Options::new().file_size(7).open(&path).unwrap();
@@ -136,5 +125,5 @@ fn the_real_tastypy_reads_what_we_export() {
     pod.convert(Conversion::new().key_dialect(KeyDialect::Tastypy)).unwrap();
     let ours = entries(&pod);
     pod.close().unwrap();
-    assert_eq!(with_tastypy(port, "pod", &path, 7, &json!([])), ours);
+    assert_eq!(with_tastypy(tastypy, "pod", &path, 7, &json!([])), ours);
 }

@@ -4,20 +4,22 @@
 //! Where tastypy does otherwise than its manual says, `CALLS` does what the manual says, and says so there.
 
 use crate::chance::{Random, asked, seed};
-use crate::support::directory;
-use crate::tastypy::package;
+use crate::support::{directory, text};
+use crate::tastypy::Tastypy;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use tastypod::{ErrorKind, Key, Options, Result, SyncMode, Todo, Tracker};
 
 /// Reads sequences of calls from a file, makes them, and prints for each call what it came to and what is counted then, and for each
 /// sequence all tasks as text.
 const CALLS: &str = r#"
 import json, os, sys
-sys.path.insert(0, sys.argv[1])
 import tastypy
+
+def now(value):
+    # It goes on changing.
+    return json.loads(json.dumps(value))
 
 def recount(t):
     # What a mapping or an assignment brings of flags is not counted there.
@@ -78,17 +80,17 @@ CALLS = {
     "add_many": add_many, "add_many_if_absent": add_many_if_absent, "add_if_absent": add_if_absent, "decrement_tries": decrement_tries,
     "update": update, "assign": assign, "max_tries": lambda t, n: setattr(t, "max_tries", n),
     "todo_keys": lambda t, aborted, actions: loop(t, t.todo_keys(allow_aborted=aborted), actions),
-    "todo_items": lambda t, aborted: [[k, json.dumps(v)] for k, v in t.todo_items(allow_aborted=aborted)],
+    "todo_items": lambda t, aborted: [[k, now(v)] for k, v in t.todo_items(allow_aborted=aborted)],
     # Yields pairs.
-    "todo_values": lambda t, aborted: [json.dumps(v) for _, v in t.todo_values(allow_aborted=aborted)],
+    "todo_values": lambda t, aborted: [now(v) for _, v in t.todo_values(allow_aborted=aborted)],
     "try_keys": lambda t, aborted, actions: loop(t, t.try_keys(allow_aborted=aborted), actions),
     # Return one entry.
-    "try_items": lambda t, aborted: [[k, json.dumps(t._values[k])] for k in t.try_keys(allow_aborted=aborted)],
-    "try_values": lambda t, aborted: [json.dumps(t._values[k]) for k in t.try_keys(allow_aborted=aborted)],
+    "try_items": lambda t, aborted: [[k, now(t._values[k])] for k in t.try_keys(allow_aborted=aborted)],
+    "try_values": lambda t, aborted: [now(t._values[k]) for k in t.try_keys(allow_aborted=aborted)],
     "aborted_keys": lambda t: list(t.aborted_keys()),
     # Raises.
-    "aborted_items": lambda t: [[k, json.dumps(t._values[k])] for k in t.aborted_keys()],
-    "aborted_values": lambda t: [json.dumps(v) for v in t.aborted_values()],
+    "aborted_items": lambda t: [[k, now(t._values[k])] for k in t.aborted_keys()],
+    "aborted_values": lambda t: [now(v) for v in t.aborted_values()],
     # Raises.
     "percent_not_done": lambda t, decimals: t.percent(1 - t.fraction_done(), decimals),
     "percent_not_tried": lambda t, decimals: t.percent_not_tried(decimals=decimals),
@@ -97,10 +99,10 @@ CALLS = {
 print(json.dumps([
     {
         "results": [[call(t, *step), len(t), t.num_done(), t.num_tried(), t.num_aborted()] for step in steps],
-        "tasks": [[key, json.dumps(value)] for key, value in t.items()],
+        "tasks": [[key, now(value)] for key, value in t.items()],
     }
-    for t, steps in ((tastypy.Tracker(os.path.join(sys.argv[3], str(number)), max_tries=tries, file_size=size), steps)
-        for number, (tries, size, steps) in enumerate(json.load(open(sys.argv[2]))))
+    for t, steps in ((tastypy.Tracker(os.path.join(sys.argv[2], str(number)), max_tries=tries, file_size=size), steps)
+        for number, (tries, size, steps) in enumerate(json.load(open(sys.argv[1]))))
 ]))
 "#;
 
@@ -176,19 +178,9 @@ fn given(key: &Value) -> Key {
     serde_json::from_value(key.clone()).unwrap()
 }
 
-fn text(tracker: &Tracker, key: &Key) -> String {
-    let text = tracker.raw_json(key).unwrap().expect("it was yielded");
-    // Python writes spaces behind commas and colons, and all but ASCII as escapes.
-    serde_json::from_str::<Value>(&text).unwrap().to_string()
-}
-
-/// The value of a task, as Python's text of it, in our spelling.
-fn respelled(value: &Value) -> Value {
-    match value {
-        Value::Array(items) => items.iter().map(respelled).collect(),
-        Value::String(text) if text.starts_with('{') => serde_json::from_str::<Value>(text).unwrap().to_string().into(),
-        other => other.clone(),
-    }
+/// The task with all its digits. Two are equal whatever the order of their members, which Python 2 shuffles.
+fn task_of(tracker: &Tracker, key: &Key) -> Value {
+    serde_json::from_str(&tracker.raw_json(key).unwrap().expect("it was yielded")).unwrap()
 }
 
 fn pass(tracker: &Tracker, keys: impl Iterator<Item = Result<Key>>, actions: &Value) -> Result<Value> {
@@ -203,11 +195,11 @@ fn pass(tracker: &Tracker, keys: impl Iterator<Item = Result<Key>>, actions: &Va
 }
 
 fn in_pairs(entries: impl Iterator<Item = Result<(Key, Value)>>) -> Result<Value> {
-    entries.map(|entry| entry.map(|(key, value)| json!([key, value.to_string()]))).collect()
+    entries.map(|entry| entry.map(|(key, value)| json!([key, value]))).collect()
 }
 
 fn alone(values: impl Iterator<Item = Result<Value>>) -> Result<Value> {
-    values.map(|value| value.map(|value| json!(value.to_string()))).collect()
+    values.collect()
 }
 
 /// Makes a call; what it came to.
@@ -269,7 +261,7 @@ fn ours(t: &Tracker, step: &Value) -> Value {
 }
 
 fn tasks(tracker: &Tracker) -> Value {
-    tracker.keys().map(|key| key.unwrap()).map(|key| json!([key, text(tracker, &key)])).collect()
+    tracker.keys().map(|key| key.unwrap()).map(|key| json!([key, task_of(tracker, &key)])).collect()
 }
 
 fn counts(tracker: &Tracker) -> [usize; 4] {
@@ -278,7 +270,7 @@ fn counts(tracker: &Tracker) -> [usize; 4] {
 
 #[test]
 fn random_calls_come_to_what_they_come_to_with_the_real_tastypy() {
-    let Some(port) = package() else { return };
+    let Some(tastypy) = Tastypy::get() else { return };
     let mut random = Random(seed());
     let directory = directory();
     let sequences: Vec<(u64, u64, Vec<Value>)> = (0..asked("TASTYPOD_MODEL_RUNS", 20))
@@ -286,21 +278,19 @@ fn random_calls_come_to_what_they_come_to_with_the_real_tastypy() {
         .collect();
     let (calls, theirs) = (directory.path().join("calls.json"), directory.path().join("theirs"));
     fs::write(&calls, json!(sequences).to_string()).unwrap();
-    let output = Command::new("python3").args(["-W", "ignore", "-c", CALLS]).arg(port).arg(&calls).arg(&theirs).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let said = tastypy.run(CALLS, &[text(&calls), text(&theirs)]);
+    let said = said.as_array().unwrap();
     assert_eq!(said.len(), sequences.len());
-    for (number, ((max_tries, file_size, steps), said)) in sequences.iter().zip(&said).enumerate() {
+    for (number, ((max_tries, file_size, steps), said)) in sequences.iter().zip(said).enumerate() {
         let options = || Options::new().max_tries(*max_tries).file_size(*file_size).sync_mode(SyncMode::Manual);
         let tracker = options().open_tracker(directory.path().join(format!("ours-{number}"))).unwrap();
         for (turn, step) in steps.iter().enumerate() {
             let result = ours(&tracker, step);
             let [length, done, tried, aborted] = counts(&tracker);
             let ours = json!([result, length, done, tried, aborted]);
-            let theirs = respelled(&said["results"][turn]);
-            assert_eq!(ours, theirs, "sequence {number}, call {turn} {step}, after {}", json!(&steps[..turn]));
+            assert_eq!(ours, said["results"][turn], "sequence {number}, call {turn} {step}, after {}", json!(&steps[..turn]));
         }
-        assert_eq!(tasks(&tracker), respelled(&said["tasks"]), "sequence {number}: {}", json!(steps));
+        assert_eq!(tasks(&tracker), said["tasks"], "sequence {number}: {}", json!(steps));
         let report = tracker.verify().unwrap();
         assert!(report.is_clean(), "{report}");
         // What it left behind when it ended is adopted with all of that.

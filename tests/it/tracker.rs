@@ -206,7 +206,7 @@ fn whichever_handle_writes_what_is_no_task_is_refused() {
         assert!(error.to_string().contains("task"), "{error}");
     };
     refused(pod.set("b", 7));
-    refused(pod.set("a", json!({"_tries": -1})));
+    refused(pod.set("a", json!({"_tries": "none"})));
     refused(pod.set("a", json!({"_done": "yes"})));
     refused(pod.at("a").key("_aborted").set(0));
     refused(pod.at("a").key("_tries").add(0.5).map(drop));
