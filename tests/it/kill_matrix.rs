@@ -403,6 +403,17 @@ fn read_only(armed: &Armed<'_>) {
     drop(pod);
 }
 
+/// Publishes what a handle of its own had changed.
+fn isolated_publish(armed: &Armed<'_>) {
+    let mine = Options::new().isolated(true).lock_timeout(LOCK_TIMEOUT).open(armed.path).unwrap();
+    mine.set("k2", "mine").unwrap();
+    mine.remove("k3").unwrap();
+    mine.set("k9", 9).unwrap();
+    armed.arm();
+    mine.sync().unwrap();
+    armed.returned();
+}
+
 /// Calls that look, refuse or take back, and change nothing.
 fn nothing_changes(armed: &Armed<'_>) {
     let pod = opened(armed);
@@ -984,6 +995,7 @@ const SCENARIOS: &[Scenario] = &[
             on_open!(|pod| pod.convert(tastypod::Conversion::new().gzipped(true).file_size(5)); |pod| pod.set("k2", 1)),
         )
     },
+    Scenario { ends: 10, sample: 24, ..scenario("isolated publish", base, isolated_publish) },
     Scenario { with_survivor: false, ends: 10, sample: 16, ..scenario("load", files_only, open_and_set) },
     Scenario { with_survivor: false, ends: 10, sample: 16, ..scenario("adoption", of_tastypy, open_and_set) },
     Scenario { with_survivor: false, ends: 10, sample: 16, ..scenario("edit", edited, open_and_set) },
@@ -997,6 +1009,11 @@ fn a_kill_at_any_point_of_a_checkpoint_loses_nothing() {
 #[test]
 fn a_kill_at_any_point_of_a_revert_leaves_all_of_it_or_nothing() {
     run("kill_matrix", &["revert"]);
+}
+
+#[test]
+fn a_kill_at_any_point_of_publishing_a_copy_leaves_all_of_it_or_nothing() {
+    run("kill_matrix", &["isolated publish"]);
 }
 
 #[test]
