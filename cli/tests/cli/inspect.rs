@@ -36,8 +36,12 @@ fn status_counts_and_has_a_bar_of_its_own() {
 fn watching_says_what_changes_until_all_is_finished() {
     let place = Place::new();
     place.run(&["add", "t", "1", "2"]).expect(0);
-    let watching = place.start(&["status", "t", "--watch", "--json", "--interval", "20ms"]);
-    place.run(&["run", "t", "-j1", "--", "sh", "-c", "sleep 0.3"]).expect(0);
+    let mut watching = place.start(&["status", "t", "--watch", "--json", "--interval", "20ms"]);
+    watching.wait_for_out("\"done\":0");
+    let run = place.start(&["run", "t", "-j1", "--", "sh", "-c", "test $0 = 1 || until [ -e go ]; do sleep 0.02; done", "{}"]);
+    watching.wait_for_out("\"done\":1");
+    place.write("go", "");
+    run.end().expect(0);
     let ended = watching.end().expect(0);
     let done: Vec<u64> = ended.out.lines().map(|line| value(line)["done"].as_u64().unwrap()).collect();
     assert!(done.is_sorted() && done.first() == Some(&0) && done.last() == Some(&2) && done.contains(&1), "{done:?}");

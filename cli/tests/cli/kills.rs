@@ -1,6 +1,6 @@
 //! Runs that are interrupted and killed: nothing is lost, nothing is left behind.
 
-use crate::support::{Place, Started, processes_with, until};
+use crate::support::{Place, Started, UNTIL_GO, processes_with, until};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::process::Stdio;
 fn start_in_group(place: &Place, arguments: &[&str]) -> Started {
     let mut command = place.command(arguments);
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    Started { child: command.spawn().expect("it starts") }
+    Started::of(command.spawn().expect("it starts"))
 }
 
 #[test]
@@ -22,18 +22,20 @@ fn the_first_signal_drains_and_the_second_stops() {
         let tracker = place.tracker("t");
         tracker.claims().unwrap().len() == count
     };
-    let drained = place.start(&["run", "t", "-j2", "--", "sh", "-c", "sleep 0.5; echo done"]);
+    let mut drained = place.start(&["run", "t", "-j2", "--", "sh", "-c", &format!("{UNTIL_GO}; echo done")]);
     until("two have begun", || begun(2));
     drained.signal(Signal::SIGINT);
+    drained.wait_for_err("no further tasks begin");
+    place.write("go", "");
     let ended = drained.end().expect(130);
     assert!(ended.err.contains("no further tasks begin"), "{}", ended.err);
     assert_eq!(place.field("t", "1", "stdout"), "done\n");
     assert_eq!(place.field("t", "3", "_tries"), 0, "the third never began");
 
-    let stopped = place.start(&["run", "t", "-j2", "--", "sh", "-c", "trap '' TERM INT; sleep 86413; sleep 86413"]);
+    let mut stopped = place.start(&["run", "t", "-j2", "--", "sh", "-c", "trap '' TERM INT; sleep 86413; sleep 86413"]);
     until("the third has begun", || begun(1));
     stopped.signal(Signal::SIGTERM);
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    stopped.wait_for_err("no further tasks begin");
     stopped.signal(Signal::SIGINT);
     let ended = stopped.end().expect(143);
     assert!(ended.err.contains("stopping the tasks"), "{}", ended.err);

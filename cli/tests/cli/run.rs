@@ -128,7 +128,18 @@ fn halt_gives_up() {
     assert!(ended.err.contains("4/50 done, 2 failed"), "{}", ended.err);
     // The one that sleeps is stopped and goes back, its try not counted.
     place
-        .run(&["run", "t", "-j2", "--halt", "now,fail=1", "--", "sh", "-c", "test $0 != 8 || { sleep 0.2; exit 1; }; sleep 60", "{}"])
+        .run(&[
+            "run",
+            "t",
+            "-j2",
+            "--halt",
+            "now,fail=1",
+            "--",
+            "sh",
+            "-c",
+            "test $0 = 8 || { touch go; exec sleep 1000; }; until [ -e go ]; do sleep 0.02; done; exit 1",
+            "{}",
+        ])
         .expect(1);
     assert_eq!(place.field("t", "7", "_tries"), 0);
     assert_eq!(place.field("t", "8", "_tries"), 1);
@@ -156,7 +167,7 @@ fn several_runs_share_a_tracker() {
 fn a_run_whose_lease_is_over_loses_its_task() {
     let place = Place::new();
     place.run(&["add", "t", "a"]).expect(0);
-    let stopped = place.start(&["run", "t", "--max-tries", "2", "--lease", "300ms", "--", "sh", "-c", "sleep 1; echo first"]);
+    let stopped = place.start(&["run", "t", "--max-tries", "2", "--lease", "2s", "--", "sh", "-c", "sleep 3; echo first"]);
     until("it has begun", || place.field("t", "a", "_tries") == 1);
     stopped.signal(Signal::SIGSTOP);
     place.run(&["run", "t", "--", "echo", "second"]).expect(0);
@@ -166,6 +177,6 @@ fn a_run_whose_lease_is_over_loses_its_task() {
     assert_eq!(place.field("t", "a", "stdout"), "second a\n");
     // One that gives its signs of life keeps its task however long it takes.
     place.run(&["add", "t", "b"]).expect(0);
-    place.run(&["run", "t", "-j2", "--", "sh", "-c", "sleep 1; echo kept"]).expect(0);
+    place.run(&["run", "t", "-j2", "--", "sh", "-c", "sleep 5; echo kept"]).expect(0);
     assert_eq!((place.field("t", "b", "stdout"), place.field("t", "b", "_tries")), (json!("kept\n"), json!(1)));
 }

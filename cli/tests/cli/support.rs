@@ -6,7 +6,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// A hang is a failure; nothing here takes so long.
-pub const HANG: Duration = Duration::from_secs(60);
+pub const HANG: Duration = Duration::from_secs(300);
+
+/// For scripts: waits until the test makes the file `go`, however long that takes.
+pub const UNTIL_GO: &str = "until [ -e go ]; do sleep 0.02; done";
 
 /// A directory of a test, and the binary to be run in it.
 pub struct Place {
@@ -83,7 +86,7 @@ impl Place {
 
     pub fn start(&self, arguments: &[&str]) -> Started {
         let child = self.command(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        Started { child }
+        Started::of(child)
     }
 
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
@@ -105,9 +108,26 @@ impl Place {
 /// A command that goes on. Dropping it kills it.
 pub struct Started {
     pub child: Child,
+    /// What it has said so far.
+    out: Vec<u8>,
+    err: Vec<u8>,
 }
 
 impl Started {
+    pub fn of(child: Child) -> Started {
+        Started { child, out: Vec::new(), err: Vec::new() }
+    }
+
+    /// Waits until it has written this to standard output.
+    pub fn wait_for_out(&mut self, text: &str) {
+        read_until(text, self.child.stdout.as_mut().expect("piped"), &mut self.out);
+    }
+
+    /// Waits until it has written this to standard error.
+    pub fn wait_for_err(&mut self, text: &str) {
+        read_until(text, self.child.stderr.as_mut().expect("piped"), &mut self.err);
+    }
+
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.child.id().cast_signed()), signal).expect("it lives");
     }
@@ -115,14 +135,22 @@ impl Started {
     pub fn end(mut self) -> Ended {
         let (out, err) = (self.child.stdout.take(), self.child.stderr.take());
         let status = wait(&mut self.child);
-        let read = |stream: Option<Box<dyn std::io::Read>>| {
-            let mut text = Vec::new();
+        let read = |stream: Option<Box<dyn std::io::Read>>, mut text: Vec<u8>| {
             stream.map(|mut stream| stream.read_to_end(&mut text));
             text
         };
-        let stdout = read(out.map(|out| Box::new(out) as _));
-        let stderr = read(err.map(|err| Box::new(err) as _));
+        let stdout = read(out.map(|out| Box::new(out) as _), std::mem::take(&mut self.out));
+        let stderr = read(err.map(|err| Box::new(err) as _), std::mem::take(&mut self.err));
         Ended::of(&Output { status, stdout, stderr })
+    }
+}
+
+fn read_until(text: &str, stream: &mut impl std::io::Read, said: &mut Vec<u8>) {
+    let mut bytes = [0; 4096];
+    while !String::from_utf8_lossy(said).contains(text) {
+        let count = stream.read(&mut bytes).expect("a pipe reads");
+        assert!(count > 0, "it ended without `{text}`: {}", String::from_utf8_lossy(said));
+        said.extend_from_slice(&bytes[..count]);
     }
 }
 

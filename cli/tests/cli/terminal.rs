@@ -1,6 +1,6 @@
 //! In a real terminal: bars, and the keys that a person presses. tmux is that terminal; `.ci/run` installs it.
 
-use crate::support::{Place, binary, processes_with, until};
+use crate::support::{Place, UNTIL_GO, binary, processes_with, until};
 use std::path::Path;
 use std::process::Command;
 
@@ -71,9 +71,10 @@ fn a_terminal_gets_a_bar_and_a_pipe_does_not() {
     let place = Place::new();
     place.shell("seq 40 | tastypod add t").expect(0);
     let Some(terminal) = Terminal::open(&place) else { return };
-    terminal.type_line("tastypod run t -j2 -- sh -c 'sleep 0.05'; echo code=$?");
+    terminal.type_line(&format!("tastypod run t -j2 -- sh -c '{UNTIL_GO}'; echo code=$?"));
     let screen = terminal.wait_for("in work");
     assert!(screen.contains('█') || screen.contains('░'), "{screen}");
+    place.write("go", "");
     let screen = terminal.wait_for("code=0");
     assert!(screen.contains("100 % 40/40 done"), "{screen}");
     let coloured = terminal.colours();
@@ -94,10 +95,11 @@ fn ctrl_c_once_finishes_what_is_under_way_and_twice_stops_it() {
     let place = Place::new();
     place.shell("seq 3 | tastypod add t").expect(0);
     let Some(terminal) = Terminal::open(&place) else { return };
-    terminal.type_line("tastypod run t -j1 -- sh -c 'sleep 0.7; echo whole'; echo code=$?");
+    terminal.type_line(&format!("tastypod run t -j1 -- sh -c '{UNTIL_GO}; echo whole'; echo code=$?"));
     terminal.wait_for("1 in work");
     terminal.press("C-c");
     terminal.wait_for("no further tasks begin");
+    place.write("go", "");
     terminal.wait_for("code=130");
     assert_eq!(place.field("t", "1", "stdout"), "whole\n", "the terminal's Ctrl-C did not reach the task");
     terminal.type_line("clear; tastypod run t -j1 -- sleep 64208; echo code=$?");
@@ -115,10 +117,11 @@ fn a_watched_tracker_moves() {
     let place = Place::new();
     place.shell("seq 30 | tastypod add t").expect(0);
     let Some(terminal) = Terminal::open(&place) else { return };
-    let run = place.start(&["run", "t", "-j2", "--", "sh", "-c", "sleep 0.1"]);
+    let run = place.start(&["run", "t", "-j2", "--", "sh", "-c", UNTIL_GO]);
     terminal.type_line("tastypod status t --watch --interval 50ms; echo code=$?");
     let screen = terminal.wait_for("in work");
     assert!(screen.contains("/30 done") && screen.contains('░'), "{screen}");
+    place.write("go", "");
     let screen = terminal.wait_for("code=0");
     assert!(screen.contains("100 % 30/30 done"), "{screen}");
     assert_eq!(run.end().code, 0);
@@ -133,11 +136,12 @@ fn top_draws_a_tracker_at_work_and_gives_the_terminal_back() {
     place.shell("seq 40 | tastypod add t").expect(0);
     assert!(place.run(&["top", "t"]).expect(2).err.contains("status --watch"));
     let Some(terminal) = Terminal::open(&place) else { return };
-    let run = place.start(&["run", "t", "-j3", "--", "sh", "-c", "sleep 0.2; test $0 != 1", "{}"]);
+    let run = place.start(&["run", "t", "-j3", "--", "sh", "-c", &format!("{UNTIL_GO}; test $0 != 1"), "{}"]);
     terminal.type_line("tastypod top t --interval 50ms; echo code=$?");
     let pid = run.child.id().to_string();
     let lane = |screen: &str| screen.lines().any(|line| line.starts_with(&pid) && line.contains('━'));
     until("the run's tasks are on the screen", || lane(&terminal.screen()));
+    place.write("go", "");
     terminal.wait_for("up to");
     assert_eq!(run.end().code, 1);
     let screen = terminal.wait_for("40 tasks: 39 done, 1 failed");

@@ -1,0 +1,582 @@
+//! Faults that users of other stores have met, tried on ours with real processes. Each test is named by what is right.
+
+use crate::bad_input::{on_disk_of, use_up};
+use crate::support::{Child, Role, directory, hear, say, text};
+use serde_json::json;
+use std::collections::HashMap;
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tastypod::{Durability, ErrorKind, Options, Pod, SyncMode};
+
+pub const CHILDREN: &[Role] = &[
+    ("without-standard", without_standard),
+    ("many-opens", many_opens),
+    ("views", views),
+    ("daemon", daemon),
+    ("closes-all", closes_all),
+    ("full-disk", full_disk),
+    ("full-disk-removes", full_disk_removes),
+    ("leaves", leaves),
+    ("holds-the-lock", holds_the_lock),
+    ("waits-for-the-lock", waits_for_the_lock),
+    ("small-files", small_files),
+];
+
+fn manual(path: &Path) -> Pod {
+    Options::new().sync_mode(SyncMode::Manual).open(path).unwrap()
+}
+
+/// Closes a number whatever it is, as daemons do.
+#[allow(unsafe_code)]
+fn close(number: i32) {
+    // SAFETY: the process that calls this owns nothing that relies on the number and is not told.
+    unsafe { nix::libc::close(number) };
+}
+
+/// A copy of the log alone, as another machine or boot finds it.
+fn log_alone(path: &Path, to: &Path) -> PathBuf {
+    fs::create_dir_all(to.join(".live")).unwrap();
+    fs::copy(path.join(".live/log"), to.join(".live/log")).unwrap();
+    to.join(".live/log")
+}
+
+// Case 2.
+
+#[test]
+fn no_file_of_a_store_gets_the_number_of_a_standard_stream() {
+    for closed in ["0", "12", "012", "2"] {
+        for options in ["shared", "isolated", "reader", "durable"] {
+            let dir = directory();
+            let path = dir.path().join("a.pod");
+            Pod::open(&path).unwrap().set("before", 1).unwrap();
+            let said = dir.path().join("said");
+            let mut child = Child::start("without-standard", &[text(&path), closed, options, text(&said)]);
+            assert!(child.wait().success(), "{closed} {options}: {}", fs::read_to_string(&said).unwrap_or_default());
+            let pod = Pod::open(&path).unwrap();
+            assert_eq!(pod.get("before").unwrap(), Some(json!(1)));
+            assert!(pod.verify().unwrap().is_clean());
+        }
+    }
+}
+
+fn without_standard(arguments: &[String]) {
+    let path = Path::new(&arguments[0]);
+    arguments[1].bytes().for_each(|number| close(i32::from(number - b'0')));
+    let options = Options::new().sync_on_signals(true).sync_mode(SyncMode::Background).sync_at(1);
+    let options = match &*arguments[2] {
+        "isolated" => options.isolated(true),
+        "reader" => Options::new().read_only(true),
+        "durable" => options.durability(Durability::Disk),
+        _ => options,
+    };
+    let pod = options.open(path).unwrap();
+    if arguments[2] != "reader" {
+        pod.extend((0..30_000).map(|key| (key, "x".repeat(200)))).unwrap();
+        pod.sync().unwrap();
+    }
+    let _snapshot = pod.snapshot().unwrap();
+    for entry in fs::read_dir("/proc/self/fd").unwrap() {
+        let entry = entry.unwrap();
+        let number: i32 = entry.file_name().to_str().unwrap().parse().unwrap();
+        let target = fs::read_link(entry.path()).unwrap_or_default();
+        // The look itself is the only file that may have such a number.
+        if number <= 2 && arguments[1].contains(&number.to_string()) && !target.starts_with("/proc") {
+            fs::write(&arguments[3], format!("{number} is {}", target.display())).unwrap();
+            std::process::exit(1);
+        }
+    }
+}
+
+// Case 3 and 1.
+
+#[test]
+fn options_are_there_or_missed() {
+    let dir = directory();
+    let path = dir.path().join("a.pod");
+    let pod = Options::new().file_size(7).gzipped(true).max_tries(5).sync_mode(SyncMode::Manual).open(&path).unwrap();
+    for turn in 0..100 {
+        pod.extend((0..200).map(|key| (key, json!([turn, "z".repeat(3000)])))).unwrap();
+    }
+    let log = log_alone(&path, &dir.path().join("b.pod"));
+    let file = fs::File::options().write(true).open(log).unwrap();
+    file.write_all_at(&[0; 4096], 4096).unwrap();
+    match Pod::open(dir.path().join("b.pod")) {
+        Err(error) => assert!(matches!(error.kind(), ErrorKind::Integrity { .. }), "{error}"),
+        Ok(pod) => {
+            assert_eq!(Options::new().file_size(8).open(pod.path()).unwrap_err().kind(), ErrorKind::Conflict);
+            assert_eq!(pod.get(7).unwrap().unwrap()[0], 99);
+        }
+    }
+}
+
+#[test]
+fn what_stands_behind_an_unreadable_place_is_not_dropped_in_silence() {
+    let dir = directory();
+    let path = dir.path().join("a.pod");
+    let pod = manual(&path);
+    for round in 0..100 {
+        for key in 0..200 {
+            pod.set(key, json!([round, "z".repeat(3000)])).unwrap();
+        }
+    }
+    let version = pod.version();
+    let length = fs::metadata(path.join(".live/log")).unwrap().len();
+    let mut outcomes: HashMap<String, u32> = HashMap::new();
+    let segment: u64 = if cfg!(feature = "small-segments") { 64 << 10 } else { 4 << 20 };
+    let places = (0..length / segment).flat_map(|number| [0, 8, 40, 168, 5000].map(|within| number * segment + within));
+    for at in places.chain([4096, 4200]) {
+        let copy = dir.path().join("copy.pod");
+        let log = log_alone(&path, &copy);
+        let file = fs::File::options().read(true).write(true).open(log).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        match Pod::open(&copy) {
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::Integrity { .. } | ErrorKind::VersionMismatch), "{at}: {error}");
+                *outcomes.entry("refused".to_owned()).or_default() += 1;
+            }
+            Ok(pod) => {
+                // What was written last may look like an unfinished write.
+                assert!(pod.version() >= version || u64::from(version) - u64::from(pod.version()) <= 1, "{at}: {} of {version}", pod.version());
+                for key in 0..199 {
+                    assert_eq!(pod.at(key).index(0).get_as::<u64>().unwrap(), Some(99), "{at}: key {key}");
+                }
+                *outcomes.entry("whole".to_owned()).or_default() += 1;
+            }
+        }
+        fs::remove_dir_all(&copy).unwrap();
+    }
+    println!("{outcomes:?}");
+    assert!(outcomes["whole"] > 0);
+}
+
+// Case 4.
+
+#[test]
+fn opening_and_closing_for_ever_keeps_nothing() {
+    for way in ["read-only", "writer", "isolated", "joining", "refused"] {
+        let dir = directory();
+        let path = dir.path().join("a.pod");
+        Pod::open(&path).unwrap().extend((0..100).map(|key| (key, key))).unwrap();
+        let mut child = Child::start("many-opens", &[text(&path), way]);
+        let said = child.lines();
+        assert!(child.wait().success(), "{way}: {said:?}");
+    }
+}
+
+/// Mappings, open files, and kilobytes of memory of this process, shared memory that it alone holds included.
+fn holdings() -> (usize, usize, u64) {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+    let resident = rollup.lines().find(|line| line.starts_with("Rss:")).unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    (fs::read_to_string("/proc/self/maps").unwrap().lines().count(), fs::read_dir("/proc/self/fd").unwrap().count(), resident)
+}
+
+fn many_opens(arguments: &[String]) {
+    let path = Path::new(&arguments[0]);
+    let _resident = (arguments[1] == "joining").then(|| Pod::open(path).unwrap());
+    let once = || {
+        let options = match &*arguments[1] {
+            "read-only" => Options::new().read_only(true),
+            "isolated" => Options::new().isolated(true),
+            "refused" => Options::new().file_size(3),
+            _ => Options::new(),
+        };
+        match options.open(path) {
+            Ok(pod) => assert_eq!(pod.get_as::<u64>(7).unwrap(), Some(7)),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict),
+        }
+    };
+    (0..30).for_each(|_| once());
+    let (maps, files, resident) = holdings();
+    (0..300).for_each(|_| once());
+    let after = holdings();
+    say(format!("{maps} {files} {resident} then {after:?}"));
+    assert!(after.0 <= maps + 10 && after.1 <= files + 2 && after.2 < resident + 4000);
+}
+
+// Case 5.
+
+#[test]
+fn cleaning_keeps_up_whatever_is_written() {
+    let dir = directory();
+    let path = dir.path().join("a.pod");
+    let pod = manual(&path);
+    pod.extend((0..20_000).map(|key| (key, "v".repeat(2000)))).unwrap();
+    for key in (0..20_000).filter(|key| key % 100 != 0) {
+        pod.remove(key).unwrap();
+    }
+    pod.sync().unwrap();
+    pod.set("counter", 0).unwrap();
+    for _ in 0..1_200_000 {
+        pod.at("counter").add(1).unwrap();
+    }
+    let stats = pod.stats().unwrap();
+    let blocks = fs::metadata(path.join(".live/log")).unwrap().blocks() * 512;
+    assert!(blocks <= 2 * stats.live_bytes + (16 << 20), "{} live bytes in {blocks}", stats.live_bytes);
+}
+
+#[test]
+fn random_writes_and_then_a_counter_stay_within_bounds() {
+    let mut random = crate::chance::Random(crate::chance::seed());
+    for _ in 0..crate::chance::asked("TASTYPOD_MODEL_RUNS", 2) {
+        let dir = directory();
+        let path = dir.path().join("a.pod");
+        let pod = manual(&path);
+        for _ in 0..random.below(6) + 2 {
+            let (keys, length) = (random.below(3000) + 1, random.below(8000));
+            match random.below(3) {
+                0 => pod.extend((0..keys).map(|key| (key, "v".repeat(length as usize)))).unwrap(),
+                1 => (0..keys).filter(|_| random.is()).collect::<Vec<_>>().into_iter().for_each(|key| drop(pod.remove(key).unwrap())),
+                _ => (0..keys).for_each(|_| pod.set(random.below(keys), "w".repeat(random.below(length + 1) as usize)).unwrap()),
+            }
+        }
+        pod.sync().unwrap();
+        pod.set("counter", 0).unwrap();
+        for _ in 0..300_000 {
+            pod.at("counter").add(1).unwrap();
+        }
+        let stats = pod.stats().unwrap();
+        let blocks = fs::metadata(path.join(".live/log")).unwrap().blocks() * 512;
+        assert!(blocks <= 2 * stats.live_bytes + (16 << 20), "{} live bytes in {blocks}", stats.live_bytes);
+    }
+}
+
+// Case 6.
+
+#[test]
+fn a_view_that_is_kept_keeps_its_record_and_not_the_world() {
+    let dir = directory();
+    let path = dir.path().join("a.pod");
+    let mut child = Child::start("views", &[text(&path)]);
+    let said = child.lines();
+    assert!(child.wait().success(), "{said:?}");
+}
+
+fn views(arguments: &[String]) {
+    let path = Path::new(&arguments[0]);
+    let pod = manual(path);
+    pod.set("long", "x".repeat(20_000)).unwrap();
+    let view = pod.view("long").unwrap().unwrap();
+    for round in 0..500 {
+        pod.extend((0..100).map(|key| (key, json!([round, "y".repeat(1000)])))).unwrap();
+        pod.set("long", "z".repeat(20_000 + round)).unwrap();
+    }
+    let blocks = fs::metadata(path.join(".live/log")).unwrap().blocks() * 512;
+    say(format!("{blocks} bytes"));
+    assert_eq!(view.as_str().unwrap(), "x".repeat(20_000));
+    assert!(blocks < 40 << 20, "{blocks}");
+    let files = fs::read_dir("/proc/self/fd").unwrap().count();
+    let kept: Vec<_> = (0..3000)
+        .map(|number| {
+            pod.set("long", format!("{number}{}", "x".repeat(17_000))).unwrap();
+            pod.view("long").unwrap().unwrap()
+        })
+        .collect();
+    let after = fs::read_dir("/proc/self/fd").unwrap().count();
+    say(format!("{files} files, then {after}"));
+    assert!(after <= files + 2);
+    assert!(kept.iter().enumerate().all(|(number, view)| view.as_str().unwrap().starts_with(&format!("{number}x"))));
+}
+
+// Case 7.
+
+#[test]
+fn a_daemon_that_closes_all_descriptors_is_told_and_may_open_again() {
+    for first in ["fork", "no fork"] {
+        let dir = directory();
+        let path = dir.path().join("a.pod");
+        let mut child = Child::start("daemon", &[text(&path), first, text(&dir.path().join("own"))]);
+        let said = child.lines();
+        assert!(child.wait().success(), "{first}: {said:?}");
+        assert_eq!(Pod::open(&path).unwrap().get("again").unwrap(), Some(json!(1)), "{first}: {said:?}");
+    }
+}
+
+fn daemon(arguments: &[String]) {
+    let path = Path::new(&arguments[0]);
+    let pod = Pod::open(path).unwrap();
+    pod.set("before", 1).unwrap();
+    let work = || {
+        std::env::set_current_dir("/").unwrap();
+        (3..256).for_each(close);
+        if let Err(error) = pod.set("after", 1) {
+            assert!(error.to_string().contains("descriptor"), "{error}");
+        }
+        let again = Pod::open(path).unwrap();
+        again.set("again", 1).unwrap();
+        assert!(again.verify().unwrap().is_clean());
+    };
+    if arguments[1] == "fork" {
+        crate::forked::fork(|_| work()).succeed("the daemon");
+    } else {
+        work();
+        std::mem::forget(pod);
+    }
+}
+
+#[test]
+fn what_the_program_opened_under_a_number_of_ours_is_not_touched() {
+    let dir = directory();
+    let path = dir.path().join("a.pod");
+    let own = dir.path().join("own");
+    fs::create_dir(&own).unwrap();
+    let mut child = Child::start("closes-all", &[text(&path), text(&own)]);
+    let said = child.lines();
+    assert!(child.wait().success(), "{said:?}");
+    for entry in fs::read_dir(&own).unwrap() {
+        assert_eq!(fs::read(entry.unwrap().path()).unwrap(), b"twelve bytes");
+    }
+}
+
+fn closes_all(arguments: &[String]) {
+    for durability in [Durability::Process, Durability::Disk] {
+        let pod = Options::new().durability(durability).open(&arguments[0]).unwrap();
+        pod.set("before", 1).unwrap();
+        (3..256).for_each(close);
+        let own: Vec<fs::File> = (0..40)
+            .map(|number| {
+                let path = Path::new(&arguments[1]).join(format!("{durability:?}-{number}"));
+                fs::write(&path, "twelve bytes").unwrap();
+                fs::File::options().read(true).write(true).open(path).unwrap()
+            })
+            .collect();
+        let mut failed = None;
+        for key in 0..20_000 {
+            if let Err(error) = pod.set(key, "x".repeat(3000)) {
+                failed = Some(error);
+                break;
+            }
+        }
+        say(format!("{failed:?}"));
+        assert!(failed.is_some(), "the log cannot grow");
+        assert!(pod.snapshot().is_err() || pod.sync().is_err());
+        drop(pod);
+        // They are all the program's still.
+        assert!(own.iter().all(|file| file.metadata().unwrap().len() == 12 && file.as_raw_fd() > 2));
+    }
+}
+
+// Case 8.
+
+#[test]
+fn waiting_for_the_lock_does_not_look_at_the_clock_on_the_wall() {
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("NOT RUN: strace is not installed");
+        return;
+    }
+    let dir = directory();
+    let path = dir.path().join("a.pod");
+    let mut holder = Child::start("holds-the-lock", &[text(&path)]);
+    assert_eq!(holder.line().as_deref(), Some("held"));
+    let waits = crate::support::command("waits-for-the-lock", &[text(&path)]);
+    let trace = dir.path().join("trace");
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-f", "-e", "trace=futex", "-o"]).arg(&trace).arg(waits.get_program()).args(waits.get_args());
+    strace.envs(waits.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = Child::of(strace);
+    assert_eq!(child.lines(), ["timed out"]);
+    assert!(child.wait().success());
+    let trace = fs::read_to_string(&trace).unwrap();
+    assert!(trace.contains("FUTEX_WAIT"), "it sleeps");
+    assert!(!trace.contains("CLOCK_REALTIME"), "{}", trace.lines().find(|line| line.contains("CLOCK_REALTIME")).unwrap());
+}
+
+fn holds_the_lock(arguments: &[String]) {
+    let pod = Pod::open(&arguments[0]).unwrap();
+    let guard = pod.lock().unwrap();
+    say("held");
+    hear();
+    drop(guard);
+}
+
+fn waits_for_the_lock(arguments: &[String]) {
+    let pod = Options::new().lock_timeout(Duration::from_millis(300)).open(&arguments[0]).unwrap();
+    match pod.set("k", 1).map_err(|error| error.kind()) {
+        Err(ErrorKind::LockTimeout { .. }) => say("timed out"),
+        other => say(format!("{other:?}")),
+    }
+}
+
+// Case 9.
+
+#[test]
+fn on_a_full_disk_removing_always_works_and_gives_room() {
+    for kind in ["tmpfs", "ext4"] {
+        let dir = directory();
+        on_disk_of(kind, dir.path(), "full-disk-removes");
+    }
+}
+
+fn full_disk_removes(arguments: &[String]) {
+    let path = Path::new(&arguments[0]);
+    let pod = manual(path);
+    let mut keys = 0;
+    while pod.set(keys, "x".repeat(500)).is_ok() {
+        keys += 1;
+        assert!(keys < 100_000, "the disk is not full");
+    }
+    let _ballast = use_up(path.parent().unwrap(), 1);
+    for key in 0..keys {
+        pod.remove(key).unwrap_or_else(|error| panic!("{key} of {keys}: {error}"));
+    }
+    pod.set("room", "x".repeat(1000)).unwrap();
+    pod.clear().unwrap();
+    pod.set("room", 1).unwrap();
+    assert!(pod.verify().unwrap().is_clean());
+}
+
+#[test]
+fn a_growth_that_fails_keeps_nothing() {
+    for kind in ["tmpfs", "ext4"] {
+        let dir = directory();
+        on_disk_of(kind, dir.path(), "full-disk");
+    }
+}
+
+fn full_disk(arguments: &[String]) {
+    let path = Path::new(&arguments[0]);
+    let pod = manual(path);
+    pod.set(0, 1).unwrap();
+    let free = || nix::sys::statvfs::statvfs(path).map(|stats| stats.blocks_available() * stats.fragment_size()).unwrap();
+    let before = free();
+    assert_eq!(pod.set("huge", "x".repeat(64 << 20)).unwrap_err().kind(), ErrorKind::Full);
+    let after = free();
+    assert!(after + (64 << 10) >= before, "{before} bytes were free, {after} are");
+    pod.set("small", "x".repeat(1000)).unwrap();
+}
+
+// Case 10.
+
+#[test]
+fn writes_into_a_directory_that_was_removed_are_refused_soon() {
+    let dir = directory();
+    let path = dir.path().join("a.pod");
+    let pod = manual(&path);
+    pod.set("k", 1).unwrap();
+    fs::remove_dir_all(&path).unwrap();
+    for outcome in [pod.verify().map(drop), pod.snapshot().map(drop), pod.sync()] {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::StoreRemoved);
+    }
+    let mut refused = None;
+    for number in 0..100_000 {
+        if let Err(error) = pod.at("k").add(1) {
+            refused = Some((number, error));
+            break;
+        }
+    }
+    let (number, error) = refused.expect("it is noticed within a segment of writes");
+    assert_eq!(error.kind(), ErrorKind::StoreRemoved, "{number}: {error}");
+    assert_eq!(pod.close().unwrap_err().kind(), ErrorKind::StoreRemoved);
+}
+
+// Case 11.
+
+#[test]
+fn a_loop_over_what_is_there_now_sees_each_key_once_though_it_is_removed_and_set_again() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    pod.extend((0..10).map(|key| (key, 0))).unwrap();
+    let mut seen: HashMap<String, u32> = HashMap::new();
+    for (turn, entry) in pod.iter_live().enumerate() {
+        let (key, _) = entry.unwrap();
+        *seen.entry(key.to_string()).or_default() += 1;
+        pod.remove(&key).unwrap();
+        pod.set(&key, turn).unwrap();
+        if turn < 5 {
+            pod.set(format!("new {turn}"), 1).unwrap();
+        }
+        assert!(turn < 100, "it never ends");
+    }
+    assert_eq!(seen.len(), 15);
+    assert!(seen.values().all(|count| *count == 1), "{seen:?}");
+}
+
+// Case 12.
+
+#[test]
+fn a_missing_or_foreign_part_is_never_fewer_keys_in_silence() {
+    for end in ["close", "kill"] {
+        for name in ["log", "control", "index", "order", "segments", "locks", "stamps", "intent", "tmp"] {
+            for harm in ["missing", "empty", "foreign"] {
+                let dir = directory();
+                let (path, other) = (dir.path().join("a.pod"), dir.path().join("b.pod"));
+                for (store, keys) in [(&path, 500), (&other, 3)] {
+                    let mut child = Child::start("leaves", &[text(store), &keys.to_string(), end]);
+                    child.wait();
+                }
+                let (file, foreign) = (path.join(".live").join(name), other.join(".live").join(name));
+                if !file.exists() || !file.is_file() {
+                    continue;
+                }
+                match harm {
+                    "missing" => fs::remove_file(&file).unwrap(),
+                    "empty" => fs::write(&file, "").unwrap(),
+                    _ if foreign.exists() => drop(fs::copy(&foreign, &file).unwrap()),
+                    _ => continue,
+                }
+                let context = format!("{name} {harm} after a {end}");
+                for read_only in [true, false] {
+                    match Options::new().read_only(read_only).open(&path) {
+                        Ok(pod) => {
+                            assert_eq!(pod.len(), 500, "{context}");
+                            assert_eq!(pod.get(499).unwrap(), Some(json!("later")), "{context}");
+                            assert!(pod.verify().unwrap().is_clean(), "{context}");
+                        }
+                        Err(error) => {
+                            assert!(matches!(error.kind(), ErrorKind::Integrity { .. }), "{context}: {error}");
+                            assert!(error.to_string().contains(name), "{context}: {error}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Leaves a store whose files beside the log are behind it, unless it is closed in order.
+fn leaves(arguments: &[String]) {
+    let pod = manual(Path::new(&arguments[0]));
+    let keys: i64 = arguments[1].parse().unwrap();
+    pod.extend((0..keys / 2).map(|key| (key, "first"))).unwrap();
+    pod.sync().unwrap();
+    pod.extend((keys / 2..keys).map(|key| (key, "later"))).unwrap();
+    if arguments[2] == "kill" {
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+    }
+    pod.close().unwrap();
+}
+
+// The small ones.
+
+#[test]
+fn a_backoff_that_makes_no_sense_is_refused_by_name_and_leaves_no_store() {
+    let dir = directory();
+    let path = dir.path().join("a.tracker");
+    for factor in [f64::INFINITY, f64::NAN, -1.0, -0.5] {
+        let options = Options::new().backoff(Duration::from_secs(1), factor, Duration::from_secs(60));
+        let error = options.open_tracker(&path).unwrap_err();
+        assert!(error.to_string().contains("backoff"), "{error}");
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_a_full_disk_and_no_death() {
+    let dir = directory();
+    let mut child = Child::start("small-files", &[text(&dir.path().join("a.pod"))]);
+    let said = child.lines();
+    assert!(child.wait().success(), "{said:?}");
+}
+
+fn small_files(arguments: &[String]) {
+    let pod = manual(Path::new(&arguments[0]));
+    pod.set("before", 1).unwrap();
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_FSIZE, 6 << 20, 6 << 20).unwrap();
+    let error = (0..20_000).find_map(|key| pod.set(key, "x".repeat(1000)).err()).expect("it cannot grow so far");
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+    assert_eq!(pod.get("before").unwrap(), Some(json!(1)));
+}
