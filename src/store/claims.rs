@@ -91,7 +91,7 @@ pub(crate) enum Claimed {
 /// Appends a task as it is without its last try.
 pub(crate) fn release(task: Archive<'_>, out: &mut Vec<u8>) -> Result<()> {
     let tries = Task::of(task.node()).map_or(0, |task| task.tries);
-    value::change(task, &[Change::Add(field::TRIES, -i64::from(tries > 0))], out)
+    value::change(task, &[Change::Tries(-i64::from(tries > 0))], out)
 }
 
 /// The next task.
@@ -397,10 +397,10 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         let (holder, since) = (shared.this_process(), clock::coarse_unix_nanoseconds());
         shared.set_claim(place, &ClaimRow { epoch, ordinal: candidate.ordinal, holder, deadline, since, turn })?;
         self.replace_task(candidate.ordinal, Claiming::Take(place), batch, |task, out| match late {
-            None => value::change(task, &[Change::Add(field::TRIES, 1)], out),
+            None => value::change(task, &[Change::Tries(1)], out),
             Some(late) => {
                 let why = format!("{} had it for longer than its lease", shared.holder_name(late.holder));
-                value::change(task, &[Change::Set(field::ERROR, &why), Change::Add(field::TRIES, 1)], out)
+                value::change(task, &[Change::Set(field::ERROR, &why), Change::Tries(1)], out)
             }
         })?;
         let held = Held { place, epoch, generation: fork::generation() };

@@ -150,7 +150,7 @@ impl Target<'_> {
                 return Ok((Outcome::Keep, None));
             }
             let mut after = Arena::default();
-            let ((), (), span) = after.append(|out| value::change(value, &[Change::Add(field::TRIES, 1)], out).map(|()| ((), ())))?;
+            let ((), (), span) = after.append(|out| value::change(value, &[Change::Tries(1)], out).map(|()| ((), ())))?;
             let after = after.get(span);
             out.extend_from_slice(after.as_bytes());
             Ok((Outcome::Set, Some(look(after)?)))
@@ -337,14 +337,14 @@ macro_rules! tasks {
             }
             example! {
                 pub fn increment_tries(&self, key: impl AsKey) -> Result<()> {
-                    self.target()?.change_of_task(&key, |_| Some(Change::Add(field::TRIES, 1)))
+                    self.target()?.change_of_task(&key, |_| Some(Change::Tries(1)))
                 }
                 "tracker.add(\"a\")?;", "tracker.increment_tries(\"a\")?;", "assert_eq!(tracker.tries(\"a\")?, 1);";
                 "Counts a try." "As `mark_done`."
             }
             example! {
                 pub fn decrement_tries(&self, key: impl AsKey) -> Result<()> {
-                    self.target()?.change_of_task(&key, |task| (task.tries > 0).then_some(Change::Add(field::TRIES, -1)))
+                    self.target()?.change_of_task(&key, |task| (task.tries > 0).then_some(Change::Tries(-1)))
                 }
                 "tracker.add(\"a\")?;", "tracker.decrement_tries(\"a\")?;", "assert_eq!(tracker.tries(\"a\")?, 0);";
                 "Takes a try back; 0 stays 0." "As `mark_done`."

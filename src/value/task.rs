@@ -78,7 +78,8 @@ impl Task {
 
 /// A change of a task's fields.
 pub(crate) enum Change<'a> {
-    Add(&'static str, i64),
+    /// Adds to the tries. They stay where they cannot go further: a task whose tries cannot be counted would keep others from being claimed.
+    Tries(i64),
     Set(&'static str, &'a dyn Setting),
     Flag(&'static str, bool),
     /// Sets all entries of an object.
@@ -110,15 +111,15 @@ pub(crate) fn change(task: Archive<'_>, changes: &[Change<'_>], out: &mut Vec<u8
             Some(span) => arena.get(Clone::clone(span)),
         };
         let (name, edit) = match change {
-            Change::Add(name, number) => {
-                if task.node().get(name).and_then(Node::as_i64).is_some_and(|value| value < 0) {
-                    // It counts as 0, and is counted on from there.
-                    let span = settings.encode(&(*number).max(0))?;
-                    (Some(name), Edit::Set(settings.get(span)))
-                } else {
-                    (Some(name), Edit::Add(edit::Number::Int(*number)))
+            Change::Tries(number) => match task.node().get(field::TRIES) {
+                // What counts as 0, below it or null, is counted on from there.
+                Some(node) if node.as_i64().is_none_or(|count| count < 0 || count.checked_add(*number).is_none()) => {
+                    let count = tries(node).unwrap_or_default().saturating_add_signed(*number);
+                    let span = settings.encode(&count)?;
+                    (Some(&field::TRIES), Edit::Set(settings.get(span)))
                 }
-            }
+                _ => (Some(&field::TRIES), Edit::Add(edit::Number::Int(*number))),
+            },
             Change::Set(name, value) => {
                 let span = value.archive(&mut settings)?;
                 (Some(name), Edit::Set(settings.get(span)))
@@ -180,6 +181,26 @@ mod tests {
 
     fn of(json: &str) -> Result<Task, String> {
         Task::of(Encoded::from_json(json).unwrap().archive().node())
+    }
+
+    #[test]
+    fn tries_stop_at_both_ends_and_null_counts_as_none() {
+        let cases = [
+            ("{}", 1, 1),
+            (r#"{"_tries":null}"#, 1, 1),
+            (r#"{"_tries":null}"#, 0, 0),
+            (r#"{"_tries":0}"#, -1, 0),
+            (r#"{"_tries":9223372036854775807}"#, 1, 1 << 63),
+            (r#"{"_tries":9223372036854775808}"#, -1, (1 << 63) - 1),
+            (r#"{"_tries":18446744073709551614}"#, 1, u64::MAX),
+            (r#"{"_tries":18446744073709551615}"#, 1, u64::MAX),
+        ];
+        for (json, number, expected) in cases {
+            let encoded = Encoded::from_json(json).unwrap();
+            let mut arena = Arena::default();
+            let ((), (), span) = arena.append(|out| change(encoded.archive(), &[Change::Tries(number)], out).map(|()| ((), ()))).unwrap();
+            assert_eq!(Task::of(arena.get(span).node()).map(|task| task.tries), Ok(expected), "{json} {number}");
+        }
     }
 
     #[test]
