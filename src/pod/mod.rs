@@ -24,6 +24,7 @@ pub use view::{Part, View};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::isolated::{self, Origin};
+use crate::store::settings::require_delays;
 use crate::store::shared::{Mode, Shared};
 use crate::store::{leave, open};
 use crate::verify::{Report, Stats};
@@ -90,6 +91,7 @@ impl Pod {
     }
 
     pub(crate) fn with_options(path: &Path, options: Options) -> Result<Pod> {
+        require_delays(options.wanted.backoff)?;
         let shared = open::open(path, &options.how())?;
         shared.agree(&options.wanted, options.lock_timeout)?;
         if options.writing().is_durable && !options.read_only {

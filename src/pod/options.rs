@@ -163,6 +163,7 @@ impl Options {
     }
 
     /// Of the store: after the n-th failure a task waits `first * factor^(n-1)`, at most `longest` (default: not at all).
+    /// Opening fails where the factor is negative or not finite.
     ///
     /// ```
     /// use std::time::Duration;
@@ -338,7 +339,8 @@ impl Options {
     /// Opens the store at `path`, or makes one there with the directories above it.
     ///
     /// # Errors
-    /// `Conflict` where stored options differ from those set here; `WrongKind` for a directory that holds something else;
+    /// `Conflict` where stored options differ from those set here; `InvalidValue` for a [`backoff`](Options::backoff) that makes no
+    /// delays; `WrongKind` for a directory that holds something else;
     /// `VersionMismatch`, `ForeignState`, `UnsupportedFilesystem` and `Integrity` for stores that cannot be used; `LockTimeout`
     /// where a stopped process is opening or closing it; `Full` and `Io` as the system says.
     ///

@@ -107,6 +107,19 @@ impl Wanted {
     }
 }
 
+/// Fails for a backoff that makes no delays, and that could not be stored: JSON has neither infinite numbers nor NaN.
+pub(crate) fn require_delays(backoff: Option<(u64, f64, u64)>) -> Result<()> {
+    match backoff {
+        Some((_, factor, _)) if !(factor.is_finite() && factor >= 0.0) => Err(Error::new(
+            ErrorKind::InvalidValue,
+            format!(
+                "backoff: delays cannot grow by the factor {factor}; give a finite one that is not negative, such as 2.0; nothing was changed"
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// What settings that change what counts bring with them.
 fn push_settings(batch: &mut Batch, settings: &Settings, counters: &Counters) -> Result<()> {
     batch.push(Kind::Settings, 0, &record::encode_counts(counters), false, |out| value::encode(settings, out))

@@ -20,7 +20,7 @@ pub use work::{Next, Work};
 use crate::error::Result;
 use crate::pod::{Options, Pod, nanoseconds};
 use crate::segment::counters::Counters;
-use crate::store::settings::{Settings, StoreKind};
+use crate::store::settings::{Settings, StoreKind, require_delays};
 use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
@@ -233,7 +233,7 @@ impl Tracker {
     /// [`Options::backoff`]; nothing is not at all.
     ///
     /// # Errors
-    /// As [`set_max_tries`](Tracker::set_max_tries).
+    /// `InvalidValue` for a factor that is negative or not finite, and as [`set_max_tries`](Tracker::set_max_tries).
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -247,6 +247,7 @@ impl Tracker {
     /// ```
     pub fn set_backoff(&self, backoff: Option<(Duration, f64, Duration)>) -> Result<()> {
         let backoff = backoff.map(|(first, factor, longest)| (nanoseconds(first), factor, nanoseconds(longest)));
+        require_delays(backoff)?;
         self.change_settings(|settings| Settings { backoff, ..settings })
     }
 
