@@ -265,21 +265,31 @@ impl Shared {
             }
             queue.pop(Heap::Delayed);
         }
+        let plain = self.bits()?.next(Set::Ready, 0);
+        let is_first = |entry: &Waiting| plain.is_none_or(|ordinal| (entry.key, entry.turn) < (priority_key(0.0), ordinal));
         let queued = loop {
             match queue.peek(Heap::Ready) {
-                Some(entry) if !self.is_waiting(&entry)? => queue.pop(Heap::Ready),
-                queued => break queued,
+                Some(entry) if !self.is_waiting(&entry)? || is_first(&entry) && !self.is_due(&entry, now)? => queue.pop(Heap::Ready),
+                queued => break queued.filter(is_first),
             }
         };
-        let plain = self.bits()?.next(Set::Ready, 0);
-        Ok(match (queued, plain) {
-            (Some(entry), Some(ordinal)) if (entry.key, entry.turn) < (priority_key(0.0), ordinal) => {
-                Some(Candidate { ordinal: entry.ordinal, turn: entry.turn })
-            }
-            (_, Some(ordinal)) => Some(Candidate { ordinal, turn: ordinal }),
-            (Some(entry), None) => Some(Candidate { ordinal: entry.ordinal, turn: entry.turn }),
-            (None, None) => None,
-        })
+        let queued = queued.map(|entry| Candidate { ordinal: entry.ordinal, turn: entry.turn });
+        Ok(queued.or(plain.map(|ordinal| Candidate { ordinal, turn: ordinal })))
+    }
+
+    /// Whether the task of an entry that is ready still has the priority by which it stands there, and need not wait. One that was never
+    /// tried keeps its turn when these are changed, so that the turn does not tell an old entry from a new one.
+    fn is_due(&self, entry: &Waiting, now: u64) -> Result<bool> {
+        if order::task(&self.order, entry.ordinal).standing.has(Standing::CLAIMED) {
+            return Ok(true);
+        }
+        let task = Task::of(Archive::of(&self.record_of(entry.ordinal)?).node()).unwrap_or_default();
+        let is_now = task.not_before <= now || task.not_before <= now_microseconds();
+        if !is_now {
+            // Also where the clock was set back: then this is the only entry.
+            self.queue()?.push(Heap::Delayed, Waiting { key: task.not_before, ..*entry });
+        }
+        Ok(is_now && priority_key(task.priority) == entry.key)
     }
 
     /// The newest record with an ordinal, for the holder of the mutex.
