@@ -40,6 +40,8 @@ use std::ops::Deref;
 pub(crate) const CLAIM_WORDS: u64 = 8;
 /// A deadline that passed: the task is offered.
 const OFFERED: u64 = u64::MAX;
+/// A deadline that passed: the task is still to be offered.
+const LONG_AGO: u64 = 1;
 /// Beside the epoch of a claim that nobody has in hand, though its holder lives.
 const GIVEN_UP: u64 = 1 << 63;
 /// Holders are looked at so often at least, while there is other work.
@@ -86,6 +88,11 @@ pub(crate) enum Claimed {
     Later(Option<u64>),
     /// Nothing is left to do, and nobody holds anything.
     Finished,
+}
+
+/// The deadline of a lease that begins now. The longest one is not mistaken for one that passed.
+fn after(lease: u64) -> u64 {
+    clock::coarse_nanoseconds().saturating_add(lease).min(OFFERED - 1)
 }
 
 /// Appends a task as it is without its last try.
@@ -217,7 +224,13 @@ impl Shared {
 
     /// Notes that a claimed task has another ordinal.
     pub(crate) fn renumber_claim(&self, place: u64, ordinal: u64) -> Result<()> {
-        self.set_word(place, 1, ordinal)
+        self.set_word(place, 1, ordinal)?;
+        self.offer_again(place)
+    }
+
+    /// Has a claim past its lease offered anew by the next look at the holders: its entry in the queue may be gone, or of no use.
+    pub(crate) fn offer_again(&self, place: u64) -> Result<()> {
+        if self.claim_at(place)?.is_offered() { self.set_word(place, 4, LONG_AGO) } else { Ok(()) }
     }
 
     /// Gives a place back.
@@ -401,7 +414,7 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         let before = order::task(&shared.order, candidate.ordinal);
         let late = if before.standing.has(Standing::CLAIMED) { Some(shared.claim_at(before.mark)?) } else { None };
         let lease = tasks.lease_nanoseconds.get();
-        let deadline = if lease == 0 { 0 } else { clock::coarse_nanoseconds().saturating_add(lease) };
+        let deadline = if lease == 0 { 0 } else { after(lease) };
         let epoch = shared.counters()?.sequence + 1;
         let turn = late.map_or(candidate.turn, |late| late.turn);
         let (holder, since) = (shared.this_process(), clock::coarse_unix_nanoseconds());
@@ -450,9 +463,10 @@ impl<S: Deref<Target = Shared>> Locked<S> {
                     let task = Task::of(Archive::of(&shared.record_of(row.ordinal)?).node()).unwrap_or_default();
                     let queued = tasks.waiting[0].get() + tasks.waiting[1].get();
                     shared.reserve_tasks(0, queued + 2, 0)?;
-                    shared.set_word(place, 4, OFFERED)?;
                     let key = priority_key(task.priority);
                     shared.queue()?.push(Heap::Ready, Waiting { key, turn: row.turn, ordinal: row.ordinal });
+                    // Last: a kill before this leaves a claim that the next look offers again.
+                    shared.set_word(place, 4, OFFERED)?;
                 }
             }
         }
@@ -478,7 +492,7 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         self.require_held(held)?;
         let lease = self.shared().control.tasks.lease_nanoseconds.get();
         if lease > 0 {
-            self.shared().set_word(held.place, 4, clock::coarse_nanoseconds().saturating_add(lease))?;
+            self.shared().set_word(held.place, 4, after(lease))?;
         }
         Ok(())
     }
@@ -516,12 +530,15 @@ impl Shared {
     }
 
     /// Whether nobody holds a claim that may still lead to something: claims past their lease on tasks that may not be tried again
-    /// are waited for by nobody.
+    /// are waited for by nobody. A lease may have ended since the holders were looked at: a task that others may try will be offered.
     fn is_nobody_at_work(&self) -> Result<bool> {
         if self.control.tasks.claims.get() == 0 {
             return Ok(true);
         }
         let now = clock::coarse_nanoseconds();
-        Ok(self.held_claims()?.iter().all(|(_, row)| row.is_offered() || row.deadline != 0 && row.deadline < now))
+        Ok(self.held_claims()?.iter().all(|(_, row)| {
+            let is_over = row.is_offered() || row.deadline != 0 && row.deadline < now;
+            is_over && !order::task(&self.order, row.ordinal).standing.is_todo()
+        }))
     }
 }

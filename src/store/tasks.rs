@@ -197,6 +197,10 @@ impl Shared {
             self.note_renumbered_task(noted.from, ordinal, &word)?;
         }
         let is_todo = record.is_set() && after.is_todo();
+        if after.has(Standing::CLAIMED) && word.mark == before.mark && is_todo && !before.standing.is_todo() {
+            // Whoever met its entry in the queue meanwhile dropped it.
+            self.offer_again(word.mark)?;
+        }
         // A repair may have half of it before it; a new ordinal has nothing.
         let is_unsure = noted.from != ordinal || !matches!(noted.by, By::Writer(_)) || record.is_new();
         if is_unsure || is_todo != before.standing.is_todo() {
@@ -347,6 +351,9 @@ impl Shared {
             }
             bits.put(Set::Todo, ordinal, standing.is_todo());
             bits.put(Set::Aborted, ordinal, standing.has(Standing::ABORTED));
+            if is_claimed && !is_rebuild {
+                self.offer_again(word.mark)?;
+            }
             if standing.is_todo() && !is_claimed {
                 bits.put(Set::Ready, ordinal, task.is_plain());
                 if !task.is_plain() {
