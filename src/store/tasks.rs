@@ -19,6 +19,7 @@ use crate::store::claims::CLAIM_WORDS;
 use crate::store::commit::By;
 use crate::store::settings::{Settings, StoreKind};
 use crate::store::shared::{Mode, Shared};
+use crate::sys::atomic::Ordering;
 use crate::sys::map::FileMap;
 use crate::sys::{clock, file};
 use crate::value::{Archive, Task};
@@ -123,7 +124,7 @@ impl Shared {
     #[inline]
     pub(crate) fn bits(&self) -> Result<Bits<'_, MappedWords>> {
         let words = &self.task_files()?.bits;
-        let ready = self.control.tasks.bits_ready.load(crate::sys::atomic::Ordering::Acquire).min(words.map().capacity());
+        let ready = self.control.tasks.bits_ready.load(Ordering::Acquire).min(words.map().capacity());
         Ok(Bits { words, limit: ready / 8 / crate::index::bits::BLOCK_WORDS * BLOCK })
     }
 
@@ -401,6 +402,42 @@ impl Shared {
             }
         }
         Ok(counters)
+    }
+
+    /// How many tasks wait for a later time. Without the mutex: what is changed meanwhile may be counted or not.
+    pub(crate) fn count_delayed(&self) -> Result<u64> {
+        let (tasks, queue) = (&self.control.tasks, self.queue()?);
+        if queue.len(Heap::Delayed) == 0 {
+            return Ok(0);
+        }
+        let bytes = tasks.queue_ready.load(Ordering::Acquire).min(self.task_files()?.queue.map().capacity());
+        let ordinals = self.order_bytes_ready() / order::bytes_for(1);
+        let now = now_microseconds();
+        let mut delayed = hashbrown::HashSet::new();
+        for entry in queue.entries(Heap::Delayed).take((bytes / 8 / queue::words_for(1)) as usize) {
+            let stands = |standing: Standing| standing.is_todo() && !standing.has(Standing::CLAIMED);
+            if entry.ordinal >= ordinals || !stands(order::task(&self.order, entry.ordinal).standing) {
+                continue;
+            }
+            let not_before =
+                self.read_ordinal(entry.ordinal, |record| Ok(Task::of(Archive::of(&record).node()).map_or(0, |task| task.not_before)))?;
+            if not_before.is_some_and(|moment| moment > now) {
+                delayed.insert(entry.ordinal);
+            }
+        }
+        Ok(delayed.len() as u64)
+    }
+
+    /// How many tasks are aborted, not done, and in nobody's work. Without the mutex, as above.
+    pub(crate) fn count_aborted(&self) -> Result<u64> {
+        let bits = self.bits()?;
+        let (mut count, mut from) = (0, 0);
+        while let Some(ordinal) = bits.next(Set::Aborted, from) {
+            let standing = order::task(&self.order, ordinal).standing;
+            count += u64::from(standing.has(Standing::ABORTED) && !standing.has(Standing::DONE | Standing::CLAIMED));
+            from = ordinal + 1;
+        }
+        Ok(count)
     }
 
     /// Takes a sample of how much is finished, for the rate of work. Under the mutex.

@@ -20,6 +20,8 @@ const WINDOW_SECONDS: u64 = 60;
 /// assert_eq!((progress.total, progress.done, progress.todo), (3, 1, 2));
 /// assert!(progress.to_string().starts_with("33 % "));
 /// assert_eq!(serde_json::to_value(&progress)?["failed"], 0);
+/// tracker.merge([(1, serde_json::json!({"_not_before": 1e12}))])?;
+/// assert_eq!((tracker.progress().ready, tracker.progress().waiting), (1, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,10 +33,16 @@ pub struct Progress {
     pub done: usize,
     /// Tasks that are not done and will not be tried again: aborted, or tried as often as they may be.
     pub failed: usize,
+    /// Those of `failed` that were aborted.
+    pub aborted: usize,
     /// Tasks that somebody works on.
     pub claimed: usize,
     /// Tasks that wait to be tried, also for a later time.
     pub todo: usize,
+    /// Those of `todo` that may be claimed now.
+    pub ready: usize,
+    /// Those of `todo` that wait for a later time, `_not_before`.
+    pub waiting: usize,
     /// Tasks done in a second, over the last minute.
     pub rate: f64,
     /// Seconds until all is finished at this rate; nothing where that cannot be said.
@@ -94,12 +102,19 @@ impl Tracker {
         let todo = counters.length.saturating_sub(counters.done + counters.failed + claimed);
         let rate = self.rate(counters.done);
         let left = (claimed + todo) as f64;
+        // Found without the mutex, and so perhaps not of the same instant: the sums hold in any case.
+        let shared = &self.pod().shared;
+        let aborted = if counters.aborted == 0 { 0 } else { shared.count_aborted().unwrap_or(0).min(counters.failed) };
+        let waiting = shared.count_delayed().unwrap_or(0).min(todo);
         Progress {
             total: counters.length as usize,
             done: counters.done as usize,
             failed: counters.failed as usize,
+            aborted: aborted as usize,
             claimed: claimed as usize,
             todo: todo as usize,
+            ready: (todo - waiting) as usize,
+            waiting: waiting as usize,
             rate,
             eta_seconds: if left == 0.0 { Some(0.0) } else { (rate > 0.0).then(|| left / rate) },
         }

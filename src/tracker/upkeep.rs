@@ -1,15 +1,20 @@
 //! Failures, retries, and who works on what.
 
-use crate::error::{Owner, Result};
+use crate::error::{ErrorKind, Owner, Result};
 use crate::key::{AsKey, Key};
 use crate::log::record::Standing;
 use crate::pod::Iter;
+use crate::store::locked::Writing;
 use crate::store::transaction::Change as Outcome;
 use crate::tracker::Tracker;
 use crate::tracker::seed::task_of;
 use crate::value::{self, Change, field};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
+
+/// So long whoever only reads waits for the mutex.
+const A_MOMENT: Duration = Duration::from_millis(50);
 
 /// A task that failed: see [`Tracker::failures`].
 ///
@@ -69,6 +74,8 @@ pub struct ClaimInfo {
 struct Failures {
     entries: Iter,
     max_tries: u64,
+    /// What somebody works on: its last try may still be the one.
+    claimed: HashSet<Key>,
 }
 
 impl Iterator for Failures {
@@ -84,7 +91,8 @@ impl Iterator for Failures {
             let tries = value.get(field::TRIES).and_then(Value::as_u64).unwrap_or(0);
             let error = value.get(field::ERROR).filter(|error| !error.is_null());
             let is_aborted = flag(field::ABORTED);
-            let is_final = is_aborted || self.max_tries != 0 && tries >= self.max_tries;
+            let is_tried_out = self.max_tries != 0 && tries >= self.max_tries;
+            let is_final = is_aborted || is_tried_out && !self.claimed.contains(&key);
             if flag(field::DONE) || !is_final && error.is_none() {
                 continue;
             }
@@ -96,6 +104,7 @@ impl Iterator for Failures {
 
 impl Tracker {
     /// Tasks that are not done and aborted, tried as often as they may be, or put back with an error; of one instant, in order.
+    /// What somebody works on has not failed by its last try. Claims of dead workers are ended first, unless others keep the store busy.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -108,7 +117,29 @@ impl Tracker {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn failures(&self) -> impl Iterator<Item = Result<Failure>> + use<> {
-        Failures { entries: self.pod().iter(), max_tries: self.max_tries() }
+        let begun = self.keys_in_work().map(|claimed| Failures { entries: self.pod().iter(), max_tries: self.max_tries(), claimed });
+        let (failures, error) = match begun {
+            Ok(failures) => (Some(failures), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        error.into_iter().chain(failures.into_iter().flatten())
+    }
+
+    /// What living workers hold.
+    fn keys_in_work(&self) -> Result<HashSet<Key>> {
+        let shared = &self.pod().shared;
+        shared.enter()?;
+        if shared.control.tasks.claims.get() == 0 {
+            return Ok(HashSet::new());
+        }
+        if self.pod().require_writable().is_ok() {
+            let writing = Writing { timeout: A_MOMENT, ..self.pod().options.writing() };
+            match shared.with_claims(writing, |locked, batch| locked.look_at_holders(0, batch)) {
+                Err(error) if !matches!(error.kind(), ErrorKind::LockTimeout { .. }) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(self.held()?.into_iter().map(|claim| claim.key).collect())
     }
 
     /// Has tasks tried anew as if they never had been: not aborted, no tries, no error, at once. Done, claimed and absent ones are
@@ -189,6 +220,11 @@ impl Tracker {
         if self.pod().require_writable().is_ok() {
             shared.with_claims(self.pod().options.writing(), |locked, batch| locked.look_at_holders(0, batch))?;
         }
+        self.held()
+    }
+
+    fn held(&self) -> Result<Vec<ClaimInfo>> {
+        let shared = &self.pod().shared;
         let now = crate::sys::clock::coarse_nanoseconds();
         let mut claims = Vec::new();
         for (_, row) in shared.held_claims()? {
