@@ -35,6 +35,7 @@ mod tastypy;
 mod tastypy_tracker;
 mod tidy;
 mod tracker;
+mod tracker_cases;
 mod unclaimed;
 mod workers;
 
@@ -66,6 +67,7 @@ fn child_entry() {
         space::CHILDREN,
         stopped::CHILDREN,
         tastypy::CHILDREN,
+        tracker_cases::CHILDREN,
         unclaimed::CHILDREN,
         workers::CHILDREN,
         workers::FORKING,
