@@ -44,6 +44,8 @@ const OFFERED: u64 = u64::MAX;
 const LONG_AGO: u64 = 1;
 /// Beside the epoch of a claim that nobody has in hand, though its holder lives.
 const GIVEN_UP: u64 = 1 << 63;
+/// How `_error` ends where the worker died: `Tracker::retry_died` knows it by that, since tasks have no field for it.
+pub(crate) const DIED: &str = "died while it worked on the task";
 /// Holders are looked at so often at least, while there is other work.
 const LOOK_NANOSECONDS: u64 = 50_000_000;
 
@@ -452,8 +454,8 @@ impl<S: Deref<Target = Shared>> Locked<S> {
                 }
             };
             if is_dead || row.is_given_up() {
-                let how = if row.is_given_up() { "gave up" } else { "died" };
-                let why = format!("{} {how} while it worked on the task", shared.holder_name(row.holder));
+                let how = if row.is_given_up() { "gave up while it worked on the task" } else { DIED };
+                let why = format!("{} {how}", shared.holder_name(row.holder));
                 self.replace_task(row.ordinal, Claiming::End, batch, |task, out| {
                     value::change(task, &[Change::Set(field::ERROR, &why)], out)
                 })?;

@@ -4,11 +4,12 @@ use crate::error::{ErrorKind, Owner, Result};
 use crate::key::{AsKey, Key};
 use crate::log::record::Standing;
 use crate::pod::Iter;
+use crate::store::claims::DIED;
 use crate::store::locked::Writing;
 use crate::store::transaction::Change as Outcome;
 use crate::tracker::Tracker;
 use crate::tracker::seed::task_of;
-use crate::value::{self, Change, field};
+use crate::value::{self, Archive, Change, Task, field};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
@@ -158,6 +159,11 @@ impl Tracker {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn retry<K: AsKey>(&self, keys: impl IntoIterator<Item = K>) -> Result<usize> {
+        self.retry_where(keys, |_| true)
+    }
+
+    /// Tasks of `keys` that are so when their turn comes.
+    fn retry_where<K: AsKey>(&self, keys: impl IntoIterator<Item = K>, is_meant: impl Fn(Archive<'_>) -> bool) -> Result<usize> {
         let target = self.pod().target()?;
         let keys = keys.into_iter().map(|key| target.hashed(&key)).collect::<Result<Vec<_>>>()?;
         self.transaction(|t| {
@@ -165,7 +171,9 @@ impl Tracker {
             let mut count = 0;
             for key in &keys {
                 count += target.change_task(key, |task, standing, out| {
-                    let Some(task) = task.filter(|_| !standing.has(Standing::CLAIMED)) else { return Ok((Outcome::Keep, 0)) };
+                    let Some(task) = task.filter(|task| !standing.has(Standing::CLAIMED) && is_meant(*task)) else {
+                        return Ok((Outcome::Keep, 0));
+                    };
                     let stands = task_of(&key.key, task)?;
                     let has = |name: &str| task.node().get(name).is_some();
                     if stands.done || stands.tries == 0 && !stands.aborted && !has(field::ERROR) && !has(field::NOT_BEFORE) {
@@ -203,6 +211,49 @@ impl Tracker {
         self.retry(keys)
     }
 
+    /// [`retry`](Tracker::retry) for the tasks that have no try left and whose last one ended by the death of its worker, which says nothing of
+    /// the task. A task that kills its workers comes up again with each call: only where somebody starts workers anew, knowing that, is this
+    /// better than a higher [`max_tries`](crate::Options::max_tries).
+    ///
+    /// # Errors
+    /// As [`retry`](Tracker::retry).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let tracker = tastypod::Options::new().max_tries(1).open_tracker(dir.path().join("a.tracker"))?;
+    /// tracker.add("a")?;
+    /// tracker.claim()?.unwrap().fail("no such page")?;
+    /// assert_eq!(tracker.retry_died()?, 0, "its worker lives, and said why");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry_died(&self) -> Result<usize> {
+        self.end_dead_claims()?;
+        if self.progress().failed == 0 {
+            return Ok(0);
+        }
+        let has_died = |failure: &Failure| {
+            failure.is_final && !failure.is_aborted && failure.error.as_deref().is_some_and(|error| error.ends_with(DIED))
+        };
+        let failures = self.failures().filter(|failure| failure.as_ref().map_or(true, has_died));
+        let keys = failures.map(|failure| Ok(failure?.key)).collect::<Result<Vec<_>>>()?;
+        // Others may have tried them meanwhile.
+        self.retry_where(keys, |task| {
+            let stands = Task::of(task.node()).unwrap_or_default();
+            let error = task.node().get(field::ERROR).and_then(|error| error.as_str());
+            !stands.aborted && stands.is_exhausted(self.max_tries()) && error.is_some_and(|error| error.ends_with(DIED))
+        })
+    }
+
+    /// Puts back what dead workers hold, where that may be written.
+    fn end_dead_claims(&self) -> Result<()> {
+        let pod = self.pod();
+        pod.shared.enter()?;
+        if pod.require_writable().is_ok() {
+            pod.shared.with_claims(pod.options.writing(), |locked, batch| locked.look_at_holders(0, batch))?;
+        }
+        Ok(())
+    }
+
     /// Who works on what, since when, by time. Claims of dead workers are ended first.
     ///
     /// # Errors
@@ -215,11 +266,7 @@ impl Tracker {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn claims(&self) -> Result<Vec<ClaimInfo>> {
-        let shared = &self.pod().shared;
-        shared.enter()?;
-        if self.pod().require_writable().is_ok() {
-            shared.with_claims(self.pod().options.writing(), |locked, batch| locked.look_at_holders(0, batch))?;
-        }
+        self.end_dead_claims()?;
         self.held()
     }
 

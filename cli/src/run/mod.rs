@@ -27,7 +27,7 @@ use std::time::Duration;
 use stop::{Halt, Stop, Tally};
 use tastypod::Tracker;
 use template::{Fill, Template};
-use worker::{Input, Run};
+use worker::{Deaths, Input, Run};
 
 /// Does the tasks of a tracker, each with a command, several at a time.
 ///
@@ -44,7 +44,8 @@ pub struct Args {
     /// Tasks at the same time (default: one for each processor)
     #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// How often a task may be tried, for all runs and lastingly; 0 is without limit (a new tracker: 1)
+    /// How often a task may be tried, for all runs and lastingly; 0 is without limit. A run that is killed has tried its tasks. Without: once (a
+    /// new tracker), and what a killed run had under way is tried again
     #[arg(long)]
     max_tries: Option<u64>,
     /// How long a task waits after its n-th failure: FIRST[,FACTOR[,LONGEST]], such as 1s,2,1h; or none. Lastingly
@@ -115,6 +116,11 @@ pub fn run(args: &Args) -> Result {
     let guard = Guard::start(jobs)?;
     let tracker = store::tracker(&args.tracker)?;
     settle(&tracker, args)?;
+    let deaths = Deaths::new(args.max_tries.is_some());
+    let again = deaths.retry(&tracker)?;
+    if again > 0 && !args.quiet {
+        eprintln!("tastypod: {} whose run was killed: tried again", output::grouped(again as u64));
+    }
     let progress = tracker.progress();
     if progress.todo + progress.claimed == 0 {
         if !args.quiet {
@@ -149,6 +155,7 @@ pub fn run(args: &Args) -> Result {
         tally: Tally::default(),
         printer: Printer::new(printing, bar.clone()),
         guard,
+        deaths,
         sequence: Default::default(),
         ordering: Mutex::new(()),
         nothing: File::open("/dev/null").map_err(|error| Trouble::io("/dev/null", &error))?,

@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tastypod::{Claim, ErrorKind, Next, Tracker};
+use tastypod::{Claim, ErrorKind, Next, Tracker, Version};
 
 /// How long a worker sleeps for a task before it looks whether the run is over.
 const NAP: Duration = Duration::from_millis(100);
@@ -31,6 +31,36 @@ pub enum Input {
     Key,
     /// A line of JSON: {"key": …, "value": …}
     Json,
+}
+
+/// Tasks whose run was killed. The only try of a task is not used up by that; where somebody said how many there are, a kill counts as one.
+#[derive(Debug)]
+pub struct Deaths {
+    do_count: bool,
+    /// When there was nothing to put back.
+    seen: Mutex<Option<Version>>,
+}
+
+impl Deaths {
+    pub fn new(do_count: bool) -> Deaths {
+        Deaths { do_count, seen: Mutex::new(None) }
+    }
+
+    /// Puts them back. How many. This comes to an end with tasks that kill their runs too: each time it takes a run.
+    pub fn retry(&self, tracker: &Tracker) -> outcome::Result<usize> {
+        if self.do_count || tracker.max_tries() != 1 {
+            return Ok(0);
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let version = tracker.version();
+        // All workers come here at the end, and each look is one at all tasks.
+        if *seen == Some(version) {
+            return Ok(0);
+        }
+        let count = tracker.retry_died()?;
+        *seen = (count == 0).then_some(version);
+        Ok(count)
+    }
 }
 
 /// What all workers of a run share.
@@ -48,6 +78,7 @@ pub struct Run {
     pub tally: Tally,
     pub printer: Printer,
     pub guard: Guard,
+    pub deaths: Deaths,
     pub sequence: AtomicU64,
     /// Held from a claim to its number, where output is to be in order.
     pub ordering: Mutex<()>,
@@ -71,6 +102,7 @@ impl Run {
             match self.tracker.claim_wait(NAP)? {
                 Next::Task(claim) => return Ok(Some((claim, number()))),
                 Next::TimedOut => {}
+                Next::Finished if self.deaths.retry(&self.tracker)? > 0 => {}
                 Next::Finished => return Ok(None),
             }
         }

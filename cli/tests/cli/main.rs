@@ -2,6 +2,7 @@
 
 mod add;
 mod bad_input;
+mod cases;
 mod damage;
 mod inspect;
 mod kills;

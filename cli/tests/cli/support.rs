@@ -182,6 +182,32 @@ pub fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     }
 }
 
+/// Kills a process, all that descend from it, and all in groups of theirs, so that nobody is left to tidy up.
+pub fn kill_all_of(pid: u32) {
+    let stat = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let parent = |pid: u32| stat(pid).rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<u32>().ok());
+    let mut family = vec![pid];
+    // One that stands still starts no further children.
+    let signal = |pid: u32, signal| {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), signal);
+    };
+    signal(pid, nix::sys::signal::Signal::SIGSTOP);
+    let mut next = 0;
+    while next < family.len() {
+        let all = std::fs::read_dir("/proc").expect("/proc is there").flatten();
+        let children =
+            all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|child| parent(*child) == Some(family[next]));
+        for child in children.collect::<Vec<u32>>() {
+            signal(child, nix::sys::signal::Signal::SIGSTOP);
+            family.push(child);
+        }
+        next += 1;
+    }
+    for pid in family {
+        signal(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
 /// Processes, zombies apart, whose command line has this text in it.
 pub fn processes_with(text: &str) -> Vec<String> {
     let mut found = Vec::new();
