@@ -70,18 +70,21 @@ const RESULTS: [&str; 11] = [
 /// Tasks that are changed as one transaction.
 const BATCH: usize = 4096;
 
-/// Says what was done to how many, and makes the exit code of it.
-pub fn told(count: usize, what: &str, is_json: bool, all_there: bool) -> Result {
+/// Says what was done to how many.
+pub fn told(count: usize, what: &str, is_json: bool) -> Result<()> {
     if is_json {
         output::print(|out| output::line(out, json!({"schema": output::SCHEMA, what: count})))?;
     } else {
         eprintln!("tastypod: {} {what}", output::grouped(count as u64));
     }
-    Ok(match (all_there, count) {
-        (false, _) => Outcome::SomeFailed,
-        (true, 0) => Outcome::Nothing,
-        (true, _) => Outcome::Done,
-    })
+    Ok(())
+}
+
+/// Gives the tracker up, so that what cannot be saved is an error, and says what was done to how many.
+fn end(tracker: &Tracker, count: usize, what: &str, is_json: bool, all_there: bool) -> Result {
+    told(count, what, is_json)?;
+    tracker.pod().clone().close()?;
+    Ok(if all_there { Outcome::Done } else { Outcome::Absent })
 }
 
 /// The keys that are meant, of those that are there, and whether all that were named are.
@@ -126,7 +129,7 @@ pub fn retry(args: &Retry) -> Result {
         }
     };
     let count = tracker.retry(keys)?;
-    told(count, "retried", args.json, all_there).map(|outcome| close(&tracker, outcome))?
+    end(&tracker, count, "retried", args.json, all_there)
 }
 
 pub fn abort(args: &Abort) -> Result {
@@ -151,7 +154,7 @@ pub fn abort(args: &Abort) -> Result {
             Ok(count)
         })?;
     }
-    told(count, "aborted", args.json, all_there).map(|outcome| close(&tracker, outcome))?
+    end(&tracker, count, "aborted", args.json, all_there)
 }
 
 pub fn reset(args: &Reset) -> Result {
@@ -178,11 +181,5 @@ pub fn reset(args: &Reset) -> Result {
             Ok(count)
         })?;
     }
-    told(count, "reset", args.json, all_there).map(|outcome| close(&tracker, outcome))?
-}
-
-/// Gives the tracker up, so that what cannot be saved is an error.
-fn close(tracker: &Tracker, outcome: Outcome) -> Result {
-    tracker.pod().clone().close()?;
-    Ok(outcome)
+    end(&tracker, count, "reset", args.json, all_there)
 }

@@ -1,7 +1,7 @@
 //! `tastypod import`: entries from JSON lines, from directories of tastypy, and from joblogs of GNU parallel.
 
 use crate::change::told;
-use crate::outcome::{Result, Trouble};
+use crate::outcome::{Outcome, Result, Trouble};
 use crate::{items, store};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -162,7 +162,8 @@ impl Importing<'_> {
     fn end(mut self) -> Result {
         self.flush()?;
         self.pod.close()?;
-        told(self.taken, "imported", self.args.json, self.refused == 0)
+        told(self.taken, "imported", self.args.json)?;
+        Ok(if self.refused == 0 { Outcome::Done } else { Outcome::SomeFailed })
     }
 }
 

@@ -7,12 +7,12 @@ use tastypod::ErrorKind;
 /// What a command that went through came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// All is done.
+    /// All is done, also where there was nothing to do.
     Done,
-    /// Some tasks failed, or items were refused, or a key is absent.
+    /// Some tasks stand failed, or items were refused.
     SomeFailed,
-    /// There was nothing to do.
-    Nothing,
+    /// What was named is not there.
+    Absent,
     /// What was looked at contradicts itself.
     Corrupt,
     /// Ended by a signal before all was done.
@@ -22,19 +22,19 @@ pub enum Outcome {
 /// For `--help`: what `code` says.
 pub const EXIT_CODES: &str = "\
 Exit codes:
-  0    done
-  1    some tasks failed, some items were refused, a key is absent, or the system failed
-  2    usage: arguments that make no sense, or no store where one was named
-  3    nothing to do, or nothing to show
+  0    done, also where there was nothing to do or to show; of run: all tasks of the store are done
+  1    tasks stand failed or aborted, in this run or from before; some items were refused; or the system failed
+  2    usage: arguments that make no sense
+  3    what was named is not there: a store, a key, a task
   4    corrupt: stored bytes contradict themselves
-  128+ ended by that signal before all was done (130: Ctrl-C)";
+  128+ ended by that signal with work left (130: Ctrl-C)";
 
 impl Outcome {
     pub fn code(self) -> u8 {
         match self {
             Outcome::Done => 0,
             Outcome::SomeFailed => 1,
-            Outcome::Nothing => 3,
+            Outcome::Absent => 3,
             Outcome::Corrupt => 4,
             Outcome::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(130),
         }
@@ -62,6 +62,11 @@ impl Trouble {
         Trouble { code: 2, message: message.to_string() }
     }
 
+    /// A store, a key or a task is not there.
+    pub fn absent(message: impl Display) -> Trouble {
+        Trouble { code: 3, message: message.to_string() }
+    }
+
     /// The system, or something on the way, is at fault.
     pub fn failed(message: impl Display) -> Trouble {
         Trouble { code: 1, message: message.to_string() }
@@ -80,6 +85,7 @@ impl From<tastypod::Error> for Trouble {
     fn from(error: tastypod::Error) -> Trouble {
         let code = match error.kind() {
             ErrorKind::Integrity { .. } => 4,
+            ErrorKind::KeyNotFound | ErrorKind::StoreRemoved => 3,
             ErrorKind::WrongKind
             | ErrorKind::InvalidKey
             | ErrorKind::InvalidValue

@@ -242,7 +242,7 @@ pub fn repair(args: &Args) -> Result {
     require_alone(store)?;
     let Some((damage, finding)) = diagnose(store)? else {
         eprintln!("tastypod: {} is clean; there is nothing to repair", store.display());
-        return Ok(Outcome::Nothing);
+        return Ok(Outcome::Done);
     };
     eprintln!("tastypod: {} is damaged: {finding}", store.display());
     if damage == Damage::Beyond {

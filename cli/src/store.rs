@@ -14,7 +14,7 @@ fn options() -> Options {
 pub fn require(path: &Path) -> Result<()> {
     match path.try_exists() {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Trouble::usage(format!("there is no store at {0}; `tastypod add {0} …` makes one", path.display()))),
+        Ok(false) => Err(Trouble::absent(format!("there is no store at {0}; `tastypod add {0} …` makes one", path.display()))),
         Err(error) => Err(Trouble::io(path.display(), &error)),
     }
 }

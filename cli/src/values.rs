@@ -63,7 +63,7 @@ pub struct Rm {
 
 fn absent(what: impl std::fmt::Display) -> Result {
     eprintln!("tastypod: {what}");
-    Ok(Outcome::SomeFailed)
+    Ok(Outcome::Absent)
 }
 
 pub fn get(args: &Get) -> Result {
@@ -138,5 +138,6 @@ pub fn rm(args: &Rm) -> Result {
         Ok(count)
     })?;
     pod.close()?;
-    told(count, "removed", args.json, all_there)
+    told(count, "removed", args.json)?;
+    Ok(if all_there { Outcome::Done } else { Outcome::Absent })
 }

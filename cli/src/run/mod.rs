@@ -126,7 +126,7 @@ pub fn run(args: &Args) -> Result {
         if !args.quiet {
             eprintln!("tastypod: nothing to do: {progress}{}", advice(args, progress.failed));
         }
-        return Ok(Outcome::Nothing);
+        return Ok(if progress.failed == 0 { Outcome::Done } else { Outcome::SomeFailed });
     }
     let template = args.template();
     let programs = program::Resolved::default();
@@ -209,7 +209,7 @@ fn finish(args: &Args, run: Run) -> Result {
     }
     let is_whole = progress.done == progress.total;
     Ok(match stop.signal() {
-        Some(signal) if !is_whole => Outcome::Interrupted(signal),
+        Some(signal) if progress.todo + progress.claimed > 0 => Outcome::Interrupted(signal),
         _ if is_whole && !printer.has_failed() => Outcome::Done,
         _ if progress.failed == 0 && failed == 0 && !stop.is_draining() => Outcome::Done,
         _ => Outcome::SomeFailed,
@@ -278,5 +278,5 @@ fn dry_run(args: &Args) -> Result {
         }
         Ok(())
     })?;
-    Ok(if sequence == 0 { Outcome::Nothing } else { Outcome::Done })
+    Ok(Outcome::Done)
 }

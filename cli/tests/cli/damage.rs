@@ -10,7 +10,7 @@ fn saved(place: &Place) -> String {
     place.shell("seq 300 | tastypod add t").expect(0);
     place.run(&["convert", "t", "--file-size", "100"]).expect(0);
     place.run(&["verify", "t"]).expect(0);
-    place.run(&["repair", "t"]).expect(3);
+    place.run(&["repair", "t"]).expect(0);
     place.run(&["export", "t"]).expect(0).out
 }
 

@@ -64,12 +64,12 @@ fn failures_are_grouped_by_why_and_tried_again() {
     assert_eq!(value(&place.run(&["retry", "t", "--where", "_error~code 9", "--json"]).expect(0).out)["retried"], 1);
     place.run(&["run", "t", "-q", "--", "test", "{}", "=", "9"]).expect(1);
     assert_eq!((place.field("t", "9", "_done"), place.field("t", "8", "_done")), (json!(true), json!(false)));
-    let ended = place.run(&["retry", "t", "8", "absent"]).expect(1);
+    let ended = place.run(&["retry", "t", "8", "absent"]).expect(3);
     assert!(ended.err.contains("absent: no such key") && ended.err.contains("1 retried"), "{}", ended.err);
     place.run(&["retry", "t"]).expect(0);
     place.run(&["run", "t", "-q", "--", "true"]).expect(0);
-    place.run(&["failures", "t"]).expect(3);
-    place.run(&["retry", "t"]).expect(3);
+    place.run(&["failures", "t"]).expect(0);
+    place.run(&["retry", "t"]).expect(0);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn what_is_reset_is_as_it_was_added() {
     place.run(&["reset", "t", "--all"]).expect(0);
     assert_eq!(place.tracker("t").progress().todo, 10);
     place.run(&["abort", "t", "--all"]).expect(0);
-    place.run(&["abort", "t", "--all"]).expect(3);
+    place.run(&["abort", "t", "--all"]).expect(0);
     assert_eq!(place.tracker("t").num_aborted(), 10);
 }
 
@@ -93,7 +93,7 @@ fn what_is_reset_is_as_it_was_added() {
 fn who_names_runs_and_their_tasks() {
     let place = Place::new();
     place.run(&["add", "t", "a", "b", "c"]).expect(0);
-    place.run(&["who", "t"]).expect(3);
+    place.run(&["who", "t"]).expect(0);
     let run = place.start(&["run", "t", "-j2", "--lease", "1h", "--", "sh", "-c", "sleep 30"]);
     until("two are at work", || value(&place.run(&["status", "t", "--json"]).expect(0).out)["claimed"] == 2);
     let json = value(&place.run(&["who", "t", "--json"]).expect(0).out);

@@ -23,13 +23,13 @@ fn values_are_set_got_and_removed() {
     place.run(&["set", "p", "--json-keys", "[\"c\", 1]", "null"]).expect(0);
     assert_eq!(place.run(&["get", "p", "--json-keys", "[\"c\",1]"]).expect(0).out, "null\n");
     for (arguments, code, says) in [
-        (&["get", "p", "z"][..], 1, "z: no such key"),
-        (&["get", "p", "a", "-p", "/z"], 1, "a: there is nothing at /z"),
-        (&["get", "nowhere", "a"], 2, "no store at nowhere"),
+        (&["get", "p", "z"][..], 3, "z: no such key"),
+        (&["get", "p", "a", "-p", "/z"], 3, "a: there is nothing at /z"),
+        (&["get", "nowhere", "a"], 3, "no store at nowhere"),
         (&["get", "p", "--json-keys", "1.5"], 2, "cannot be a key"),
         (&["set", "p", "a", "text"], 2, "--string"),
-        (&["rm", "p", "z", "b"], 1, "z: no such key"),
-        (&["rm", "nowhere", "a"], 2, "no store at nowhere"),
+        (&["rm", "p", "z", "b"], 3, "z: no such key"),
+        (&["rm", "nowhere", "a"], 3, "no store at nowhere"),
     ] {
         let ended = place.run(arguments).expect(code);
         assert!(ended.err.contains(says) && ended.out.is_empty(), "{arguments:?}: {ended:?}");
