@@ -1,11 +1,12 @@
 //! One attempt at one task: a child, what it writes, and how it ends.
 
+use super::family::Family;
 use super::spawn::{Child, Program, Spawner};
 use super::stop::Stop;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2};
 use std::ffi::{CStr, CString};
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// From asking a task to end until it is killed.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How often to look whether all that a task has started has ended.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub struct Attempt {
     pub seconds: f64,
     /// Standard output and error.
     pub streams: [Captured; 2],
+    /// Processes of it that could not be ended.
+    pub left: Vec<String>,
 }
 
 /// What an attempt is made with.
@@ -52,6 +58,8 @@ pub struct Job<'a> {
     pub path: &'a CStr,
     pub arguments: &'a [CString],
     pub environment: &'a [&'a CStr],
+    /// The entry of the environment that names the attempt.
+    pub mark: &'a str,
     pub input: BorrowedFd<'a>,
     pub timeout: Option<Duration>,
     /// How often `beat` is called.
@@ -84,20 +92,39 @@ impl Stream {
 }
 
 /// Why and when a child is made to end.
-#[derive(Default)]
 struct Ending {
+    family: Family,
     why: Option<End>,
     kill_at: Option<Instant>,
+    left: Vec<String>,
 }
 
 impl Ending {
-    fn begin(&mut self, why: End, pid: i32) {
-        if self.why.is_none() {
+    /// Asks the child to end, and all that it has started; unless it has ended already, and so done its work.
+    fn begin(&mut self, why: End, child: &Child) {
+        let has_ended = poll(&mut [PollFd::new(child.ended.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|count| count > 0);
+        if self.why.is_none() && !has_ended {
             self.why = Some(why);
-            let _ = killpg(Pid::from_raw(pid), Signal::SIGTERM);
+            self.family.signal(Signal::SIGTERM);
             // One that is stopped would not see it.
-            let _ = killpg(Pid::from_raw(pid), Signal::SIGCONT);
+            self.family.signal(Signal::SIGCONT);
             self.kill_at = Some(Instant::now() + GRACE);
+        }
+    }
+
+    /// Time is over.
+    fn kill(&mut self) {
+        self.kill_at = None;
+        self.left = self.family.kill();
+    }
+
+    /// The child has ended. What it has started gets as much time as it had.
+    fn finish(&mut self) {
+        while self.kill_at.is_some_and(|at| Instant::now() < at) && !self.family.is_alone() {
+            std::thread::sleep(LOOK);
+        }
+        if self.why.is_some() {
+            self.kill();
         }
     }
 }
@@ -131,7 +158,8 @@ impl Job<'_> {
         })?;
         drop((out_writes, error_writes));
         let mut streams = [out_reads, error_reads].map(|reads| Stream { file: Some(reads.into()), captured: Captured::default() });
-        let ending = self.follow(&child, &mut streams, buffer, stop, started, beat);
+        let mut ending = self.follow(&child, &mut streams, buffer, stop, started, beat);
+        ending.finish();
         // From here on nobody may send signals to that number: the wait gives it back.
         slot.store(0, Ordering::SeqCst);
         let status = loop {
@@ -145,10 +173,10 @@ impl Job<'_> {
             WaitStatus::Signaled(_, signal, _) => End::Signalled(signal as i32),
             _ => return Err(Errno::ECHILD),
         };
-        // One that ended well before the signal reached it has done its work.
-        let end = if end == End::Exited(0) { end } else { ending.unwrap_or(end) };
+        // Whatever one says that was made to end: its work may be half of it.
+        let end = ending.why.unwrap_or(end);
         let seconds = started.elapsed().as_secs_f64();
-        Ok(Attempt { end, seconds, streams: streams.map(|stream| stream.captured) })
+        Ok(Attempt { end, seconds, streams: streams.map(|stream| stream.captured), left: ending.left })
     }
 
     /// Reads until the child has ended. Why it was made to end, if it was.
@@ -160,10 +188,10 @@ impl Job<'_> {
         stop: &Stop,
         started: Instant,
         mut beat: impl FnMut() -> bool,
-    ) -> Option<End> {
+    ) -> Ending {
         let deadline = self.timeout.map(|timeout| started + timeout);
         let mut beat_at = self.beat_every.map(|every| started + every);
-        let mut ending = Ending::default();
+        let mut ending = Ending { family: Family::new(child.pid, self.mark), why: None, kill_at: None, left: Vec::new() };
         let mut has_ended = false;
         loop {
             let mut polled = Vec::with_capacity(4);
@@ -181,7 +209,7 @@ impl Job<'_> {
                 Ok(_) => polled.iter().map(|fd| fd.any().unwrap_or(true)).collect(),
                 Err(Errno::EINTR) => continue,
                 Err(_) => {
-                    ending.begin(End::Stopped, child.pid);
+                    ending.begin(End::Stopped, child);
                     vec![false; polled.len()]
                 }
             };
@@ -196,28 +224,27 @@ impl Job<'_> {
             if has_ended {
                 // Once more, for what it wrote last.
                 if !is_read && ready[0] {
-                    return ending.why;
+                    return ending;
                 }
                 continue;
             }
             if stop.is_stopped() {
-                ending.begin(End::Stopped, child.pid);
+                ending.begin(End::Stopped, child);
             }
             let now = Instant::now();
             if deadline.is_some_and(|deadline| now >= deadline) {
-                ending.begin(End::TimedOut, child.pid);
+                ending.begin(End::TimedOut, child);
             }
             if let (Some(at), Some(every)) = (beat_at, self.beat_every)
                 && now >= at
             {
                 beat_at = Some(now + every);
                 if !beat() {
-                    ending.begin(End::Lost, child.pid);
+                    ending.begin(End::Lost, child);
                 }
             }
             if ending.kill_at.is_some_and(|at| now >= at) {
-                ending.kill_at = None;
-                let _ = killpg(Pid::from_raw(child.pid), Signal::SIGKILL);
+                ending.kill();
             }
         }
     }

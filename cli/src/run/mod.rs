@@ -1,8 +1,11 @@
 //! `tastypod run`: does the tasks of a tracker, several at a time.
 
 mod bar;
+mod commands;
+mod family;
 mod guard;
 mod job;
+mod joblog;
 mod printer;
 mod program;
 mod spawn;
@@ -16,6 +19,7 @@ use crate::duration::{Backoff, OrNone};
 use crate::outcome::{Outcome, Result, Trouble};
 use crate::{duration, output, store};
 use guard::Guard;
+use joblog::Joblog;
 use printer::{Printer, Printing};
 use std::ffi::{CString, OsString};
 use std::fs::File;
@@ -35,7 +39,7 @@ use worker::{Deaths, Input, Run};
 /// what was under way goes back, and the next run goes on. The command is run without a shell, each argument as it stands but for
 /// placeholders. Output, exit code and duration are kept in the task: `tastypod get TRACKER TASK`.
 ///
-/// The first Ctrl-C lets the tasks under way finish, the second stops them.
+/// The first Ctrl-C lets the tasks under way finish, the second stops them, and so do SIGTERM and SIGHUP.
 #[derive(clap::Args)]
 #[command(after_long_help = HELP)]
 pub struct Args {
@@ -75,6 +79,9 @@ pub struct Args {
     /// The command is one for /bin/sh: its arguments are joined by blanks, and keys quoted
     #[arg(long)]
     shell: bool,
+    /// Append a line for each attempt to this file, as GNU parallel does
+    #[arg(long, value_name = "FILE")]
+    joblog: Option<PathBuf>,
     /// How many bytes of output and of errors are kept in a task
     #[arg(long, default_value_t = 1 << 20, value_name = "BYTES")]
     keep_output: usize,
@@ -99,6 +106,8 @@ A command without any gets the key as its last argument.
 Environment of a task:
   TASTYPOD_KEY      its key
   TASTYPOD_ATTEMPT  1 at its first try
+  TASTYPOD_SLOT     as {%}: from 1 to the number of jobs, never that of two tasks at the same time
+  TASTYPOD_JOB      names this attempt and all that it starts: they are ended with it where it is stopped
 
 Fields that a task gets: exit (null where a signal ended it), signal, seconds, stdout, stderr; and, where they apply, stdout_bytes (it was
 longer than is kept) and stdout_lossy (bytes that were no UTF-8 were replaced).
@@ -134,6 +143,10 @@ pub fn run(args: &Args) -> Result {
         let program = CString::new(program).map_err(|_| Trouble::usage("a program's name holds no NUL"))?;
         programs.path(&program).map_err(Trouble::usage)?;
     }
+    let joblog = args.joblog.as_deref().map(Joblog::open).transpose()?;
+    if let Some(said) = commands::note(&tracker, &args.tracker, &template.unfilled())? {
+        eprintln!("tastypod: {said}");
+    }
     let bar = Bar::new(!args.quiet);
     let stop = Arc::new(Stop::new()?);
     let said = bar.clone();
@@ -156,6 +169,7 @@ pub fn run(args: &Args) -> Result {
         printer: Printer::new(printing, bar.clone()),
         guard,
         deaths,
+        joblog,
         sequence: Default::default(),
         ordering: Mutex::new(()),
         nothing: File::open("/dev/null").map_err(|error| Trouble::io("/dev/null", &error))?,
@@ -247,9 +261,12 @@ fn settle(tracker: &Tracker, args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// What a task gets in its environment.
+const OWN_ENTRIES: [&str; 4] = ["TASTYPOD_KEY", "TASTYPOD_ATTEMPT", "TASTYPOD_SLOT", family::MARK];
+
 /// This process's environment, without what a run around this one put there.
 fn environment() -> Vec<CString> {
-    let own = |name: &OsString| name == "TASTYPOD_KEY" || name == "TASTYPOD_ATTEMPT";
+    let own = |name: &OsString| OWN_ENTRIES.iter().any(|own| name == own);
     std::env::vars_os()
         .filter(|(name, _)| !own(name))
         .filter_map(|(name, value)| CString::new([name.as_bytes(), value.as_bytes()].join(&b'=')).ok())

@@ -77,6 +77,11 @@ impl Printer {
         }
     }
 
+    /// A message, above the bar.
+    pub fn say(&self, text: &str) {
+        self.bar.say(text);
+    }
+
     /// Why standard output could not be written, unless its reader just went away.
     pub fn trouble(&self) -> Option<String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -81,7 +81,8 @@ impl Stop {
         u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask & 1 << (signal - 1) != 0)
     }
 
-    /// From now on the first signal drains and the second stops. `say` tells the user which.
+    /// From now on the first Ctrl-C drains, and stops with the second. Other signals come from whom nobody can ask a second time, and stop.
+    /// `say` tells the user which.
     pub fn watch_signals(stop: &std::sync::Arc<Stop>, say: impl Fn(&str) + Send + 'static) -> Result<()> {
         let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !Stop::is_ignored(*signal));
         let mut signals = Signals::new(wanted).map_err(|error| Trouble::io("watch for signals", &error))?;
@@ -90,11 +91,13 @@ impl Stop {
             for (count, signal) in signals.forever().enumerate() {
                 if count == 0 {
                     stop.signal.store(signal, Ordering::SeqCst);
+                }
+                if count == 0 && signal == SIGINT {
                     say("no further tasks begin; those under way are finished (again: stop them, they go back)");
                     stop.drain();
                 } else {
-                    if count == 1 {
-                        say("stopping the tasks under way");
+                    if !stop.is_stopped() {
+                        say("stopping the tasks under way; they go back");
                     }
                     stop.stop();
                 }

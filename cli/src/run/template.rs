@@ -156,6 +156,23 @@ impl Template {
         Ok(filled)
     }
 
+    /// The command as one could type it, with its placeholders.
+    pub fn unfilled(&self) -> String {
+        let mut text = Vec::new();
+        for argument in &self.arguments {
+            if !text.is_empty() {
+                text.push(b' ');
+            }
+            // Placeholders are read more easily without quotes.
+            if !argument.is_empty() && argument.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_-./:=@%+,{}#".contains(byte)) {
+                text.extend_from_slice(argument);
+            } else {
+                quote(argument, &mut text);
+            }
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// The command as one could type it.
     pub fn shown(&self, fill: &Fill<'_>) -> Result<String, String> {
         let mut text = Vec::new();

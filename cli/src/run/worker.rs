@@ -2,6 +2,7 @@
 
 use super::guard::Guard;
 use super::job::{Attempt, Captured, End, Job};
+use super::joblog::Joblog;
 use super::printer::Printer;
 use super::program::Resolved;
 use super::spawn::Spawner;
@@ -79,6 +80,7 @@ pub struct Run {
     pub printer: Printer,
     pub guard: Guard,
     pub deaths: Deaths,
+    pub joblog: Option<Joblog>,
     pub sequence: AtomicU64,
     /// Held from a claim to its number, where output is to be in order.
     pub ordering: Mutex<()>,
@@ -141,33 +143,48 @@ impl Run {
     ) -> outcome::Result<Option<[Captured; 2]>> {
         let key = claim.key().to_string();
         let fill = Fill { key: &key, sequence, worker: worker + 1 };
+        let mark = self.guard.mark(sequence);
+        let slot = self.guard.slot(worker);
+        slot.sequence.store(sequence, Ordering::SeqCst);
         let prepared = self.template.fill(&fill).and_then(|arguments| {
             let path = self.programs.path(&arguments[0])?;
-            let environment = [format!("TASTYPOD_KEY={key}"), format!("TASTYPOD_ATTEMPT={}", claim.tries())];
-            let environment =
-                environment.map(|entry| CString::new(entry).map_err(|_| "the key holds a NUL, and the environment cannot".to_owned()));
-            let [key, tries] = environment;
-            Ok((arguments, path, key?, tries?))
+            let own = [
+                format!("TASTYPOD_KEY={key}"),
+                format!("TASTYPOD_ATTEMPT={}", claim.tries()),
+                format!("TASTYPOD_SLOT={}", worker + 1),
+                mark.clone(),
+            ];
+            let own = own.map(|entry| CString::new(entry).map_err(|_| "the key holds a NUL, and the environment cannot".to_owned()));
+            Ok((arguments, path, own.into_iter().collect::<Result<Vec<_>, _>>()?))
         });
-        let (arguments, path, key_entry, tries_entry) = match prepared {
+        let (arguments, path, own) = match prepared {
             Ok(prepared) => prepared,
             Err(why) => return self.failed(claim, &why, &json!({"exit": null})).map(|()| None),
         };
         let mut environment: Vec<&CStr> = self.environment.iter().map(CString::as_c_str).collect();
-        environment.extend([key_entry.as_c_str(), tries_entry.as_c_str()]);
+        environment.extend(own.iter().map(CString::as_c_str));
         let input = self.input.map(|input| input_of(input, &claim)).transpose()?;
         let job = Job {
             path: &path,
             arguments: &arguments,
             environment: &environment,
+            mark: &mark,
             input: input.as_ref().unwrap_or(&self.nothing).as_fd(),
             timeout: self.timeout,
             beat_every: self.tracker.lease().map(|lease| lease / 3),
             kept: if self.printer.is_printing() { usize::MAX } else { self.kept },
         };
         let is_ours = || !claim.heartbeat().is_err_and(|error| error.kind() == ErrorKind::LeaseLost);
-        match job.attempt(spawner, self.guard.slot(worker), buffer, &self.stop, is_ours) {
-            Ok(attempt) => self.note(claim, attempt),
+        match job.attempt(spawner, &slot.group, buffer, &self.stop, is_ours) {
+            Ok(attempt) => {
+                let noted = self
+                    .joblog
+                    .as_ref()
+                    .map_or(Ok(()), |joblog| joblog.note(sequence, &attempt, &self.template.shown(&fill).unwrap_or_default()));
+                // The tracker is told in any case: it is what counts.
+                let streams = self.note(claim, attempt)?;
+                noted.map(|()| streams)
+            }
             Err(error @ (Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)) => {
                 claim.release()?;
                 Err(Trouble::system(format!("start {}", arguments[0].to_string_lossy()), error))
@@ -181,6 +198,9 @@ impl Run {
 
     /// Writes down how an attempt ended; what it wrote, if that is to be shown.
     fn note(&self, claim: Claim, attempt: Attempt) -> outcome::Result<Option<[Captured; 2]>> {
+        if !attempt.left.is_empty() {
+            self.printer.say(&format!("{}: these could not be ended: {}", claim.key(), attempt.left.join(", ")));
+        }
         let fields = || self.fields(&claim, &attempt);
         match attempt.end {
             End::Exited(0) => {
