@@ -25,8 +25,8 @@ use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stop::{Halt, Stop, Tally};
 use tastypod::Tracker;
@@ -70,7 +70,7 @@ pub struct Args {
     /// Print what tasks write, each in one piece as it ends
     #[arg(short, long)]
     print: bool,
-    /// Print what tasks write, in the order in which they began
+    /// Print what tasks write, in the order of the tasks; of those that were over before this run too, as far as it was kept
     #[arg(short, long)]
     keep_order: bool,
     /// A task gets its key on standard input, or itself as JSON; no key is appended to the command then
@@ -132,6 +132,13 @@ pub fn run(args: &Args) -> Result {
     }
     let progress = tracker.progress();
     if progress.todo + progress.claimed == 0 {
+        if args.keep_order {
+            let printer = Printer::new(Printing::InOrder, Bar::new(false), &tracker)?;
+            printer.finish(&tracker);
+            if let Some(trouble) = printer.trouble() {
+                return Err(Trouble::failed(trouble));
+            }
+        }
         if !args.quiet {
             eprintln!("tastypod: nothing to do: {progress}{}", advice(args, progress.failed));
         }
@@ -166,12 +173,11 @@ pub fn run(args: &Args) -> Result {
         halt: args.halt,
         stop,
         tally: Tally::default(),
-        printer: Printer::new(printing, bar.clone()),
+        printer: Printer::new(printing, bar.clone(), &tracker)?,
         guard,
         deaths,
         joblog,
         sequence: Default::default(),
-        ordering: Mutex::new(()),
         nothing: File::open("/dev/null").map_err(|error| Trouble::io("/dev/null", &error))?,
         tracker,
     };
@@ -201,6 +207,7 @@ pub fn run(args: &Args) -> Result {
 fn finish(args: &Args, run: Run) -> Result {
     let Run { tracker, stop, tally, printer, guard, .. } = run;
     drop(guard);
+    printer.finish(&tracker);
     let progress = tracker.progress();
     let (succeeded, failed) = (tally.succeeded.load(Ordering::SeqCst), tally.failed.load(Ordering::SeqCst));
     if args.json {

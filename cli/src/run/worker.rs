@@ -3,7 +3,7 @@
 use super::guard::Guard;
 use super::job::{Attempt, Captured, End, Job};
 use super::joblog::Joblog;
-use super::printer::Printer;
+use super::printer::{Printer, Shown};
 use super::program::Resolved;
 use super::spawn::Spawner;
 use super::stop::{Halt, Stop, Tally};
@@ -20,7 +20,7 @@ use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tastypod::{Claim, ErrorKind, Next, Tracker, Version};
+use tastypod::{Claim, ErrorKind, Next, Retry, Tracker, Version};
 
 /// How long a worker sleeps for a task before it looks whether the run is over.
 const NAP: Duration = Duration::from_millis(100);
@@ -82,8 +82,6 @@ pub struct Run {
     pub deaths: Deaths,
     pub joblog: Option<Joblog>,
     pub sequence: AtomicU64,
-    /// Held from a claim to its number, where output is to be in order.
-    pub ordering: Mutex<()>,
     pub nothing: File,
 }
 
@@ -95,12 +93,6 @@ impl Run {
     fn next(&self) -> outcome::Result<Option<(Claim, u64)>> {
         let number = || self.sequence.fetch_add(1, Ordering::SeqCst) + 1;
         while !self.stop.is_draining() {
-            if self.printer.is_ordered() {
-                let _turn = self.ordering.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if let Some(claim) = self.tracker.claim()? {
-                    return Ok(Some((claim, number())));
-                }
-            }
             match self.tracker.claim_wait(NAP)? {
                 Next::Task(claim) => return Ok(Some((claim, number()))),
                 Next::TimedOut => {}
@@ -118,12 +110,13 @@ impl Run {
         loop {
             match self.next() {
                 Ok(Some((claim, sequence))) => {
+                    let key = claim.key().clone();
                     let outcome = self.attempt(claim, worker, sequence, &mut spawner, &mut buffer);
-                    let streams = outcome.unwrap_or_else(|trouble| {
+                    let shown = outcome.unwrap_or_else(|trouble| {
                         self.stop.fail(trouble);
-                        None
+                        Shown::default()
                     });
-                    if !self.printer.end(sequence, streams) {
+                    if !self.printer.end(&self.tracker, key, shown) {
                         self.stop.drain();
                     }
                 }
@@ -133,14 +126,7 @@ impl Run {
         }
     }
 
-    fn attempt(
-        &self,
-        claim: Claim,
-        worker: usize,
-        sequence: u64,
-        spawner: &mut Spawner,
-        buffer: &mut [u8],
-    ) -> outcome::Result<Option<[Captured; 2]>> {
+    fn attempt(&self, claim: Claim, worker: usize, sequence: u64, spawner: &mut Spawner, buffer: &mut [u8]) -> outcome::Result<Shown> {
         let key = claim.key().to_string();
         let fill = Fill { key: &key, sequence, worker: worker + 1 };
         let mark = self.guard.mark(sequence);
@@ -159,7 +145,7 @@ impl Run {
         });
         let (arguments, path, own) = match prepared {
             Ok(prepared) => prepared,
-            Err(why) => return self.failed(claim, &why, &json!({"exit": null})).map(|()| None),
+            Err(why) => return self.failed(claim, &why, &json!({"exit": null})),
         };
         let mut environment: Vec<&CStr> = self.environment.iter().map(CString::as_c_str).collect();
         environment.extend(own.iter().map(CString::as_c_str));
@@ -182,8 +168,8 @@ impl Run {
                     .as_ref()
                     .map_or(Ok(()), |joblog| joblog.note(sequence, &attempt, &self.template.shown(&fill).unwrap_or_default()));
                 // The tracker is told in any case: it is what counts.
-                let streams = self.note(claim, attempt)?;
-                noted.map(|()| streams)
+                let shown = self.note(claim, attempt)?;
+                noted.map(|()| shown)
             }
             Err(error @ (Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)) => {
                 claim.release()?;
@@ -191,66 +177,67 @@ impl Run {
             }
             Err(error) => {
                 let why = format!("cannot run {}: {}", arguments[0].to_string_lossy(), error.desc());
-                self.failed(claim, &why, &json!({"exit": null})).map(|()| None)
+                self.failed(claim, &why, &json!({"exit": null}))
             }
         }
     }
 
     /// Writes down how an attempt ended; what it wrote, if that is to be shown.
-    fn note(&self, claim: Claim, attempt: Attempt) -> outcome::Result<Option<[Captured; 2]>> {
+    fn note(&self, claim: Claim, attempt: Attempt) -> outcome::Result<Shown> {
         if !attempt.left.is_empty() {
             self.printer.say(&format!("{}: these could not be ended: {}", claim.key(), attempt.left.join(", ")));
         }
         let fields = || self.fields(&claim, &attempt);
-        match attempt.end {
+        let is_over = match attempt.end {
             End::Exited(0) => {
                 let fields = fields();
                 self.ended(claim.done_with(fields))?;
                 self.tally.succeeded.fetch_add(1, Ordering::SeqCst);
                 self.halt();
+                true
             }
             End::Exited(code) => {
                 let fields = fields();
-                self.failed(claim, &format!("exit code {code}"), &fields)?;
+                self.failed(claim, &format!("exit code {code}"), &fields)?.is_over
             }
             End::Signalled(signal) => {
                 let name = nix::sys::signal::Signal::try_from(signal).map_or_else(|_| signal.to_string(), |signal| signal.to_string());
                 let fields = fields();
-                self.failed(claim, &format!("killed by {name}"), &fields)?;
+                self.failed(claim, &format!("killed by {name}"), &fields)?.is_over
             }
             End::TimedOut => {
                 let fields = fields();
                 let limit = duration::shown(self.timeout.unwrap_or_default());
-                self.failed(claim, &format!("timed out after {limit}"), &fields)?;
+                self.failed(claim, &format!("timed out after {limit}"), &fields)?.is_over
             }
             End::Stopped => {
                 self.ended(claim.release())?;
-                return Ok(None);
+                return Ok(Shown::default());
             }
             End::Lost => {
                 eprintln!("tastypod: {}: its lease ran out and another runner has it; this attempt was stopped", claim.key());
-                return Ok(None);
+                return Ok(Shown::default());
             }
-        }
-        Ok(Some(attempt.streams))
+        };
+        Ok(Shown { streams: Some(attempt.streams), is_over })
     }
 
     /// A task that somebody else took, or removed, is his: that is said, and no more.
-    fn ended<T>(&self, outcome: tastypod::Result<T>) -> outcome::Result<()> {
+    fn ended<T>(&self, outcome: tastypod::Result<T>) -> outcome::Result<Option<T>> {
         match outcome {
             Err(error) if error.kind() == ErrorKind::LeaseLost => {
                 eprintln!("tastypod: {error}");
-                Ok(())
+                Ok(None)
             }
-            outcome => Ok(outcome.map(|_| ())?),
+            outcome => Ok(outcome.map(Some)?),
         }
     }
 
-    fn failed(&self, claim: Claim, why: &str, fields: &impl serde::Serialize) -> outcome::Result<()> {
-        self.ended(claim.fail_with(why, fields))?;
+    fn failed(&self, claim: Claim, why: &str, fields: &impl serde::Serialize) -> outcome::Result<Shown> {
+        let retry = self.ended(claim.fail_with(why, fields))?;
         self.tally.failed.fetch_add(1, Ordering::SeqCst);
         self.halt();
-        Ok(())
+        Ok(Shown { streams: None, is_over: retry == Some(Retry::Never) })
     }
 
     fn halt(&self) {

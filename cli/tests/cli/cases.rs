@@ -553,3 +553,42 @@ fn a_state_file_that_was_cut_is_named_and_not_overwritten() {
     assert!(ended.err.contains("0.json"), "{}", ended.err);
     assert_eq!(std::fs::read(&shard).unwrap(), whole[..whole.len() - 5]);
 }
+
+// R4: output in the order of the tasks, over a restart.
+
+#[test]
+fn output_in_order_is_whole_after_a_restart_that_does_only_what_was_left() {
+    let place = Place::new();
+    place.shell("printf '%s\\n' slow 1 2 3 4 5 | tastypod add t").expect(0);
+    let script = "echo $0 >> begun; test $0 != slow -o -e fast || sleep 1000; echo out $0";
+    let arguments = ["run", "t", "-q", "-k", "-j2", "--", "sh", "-c", script, "{}"];
+    let first = place.start(&arguments);
+    until("five are done", || place.tracker("t").num_done() == 5);
+    kill_all_of(first.child.id());
+    let ended = first.end().expect(-9);
+    assert_eq!(ended.out, "", "the first one was waited for");
+    place.write("fast", "");
+    let all = "out slow\nout 1\nout 2\nout 3\nout 4\nout 5\n";
+    assert_eq!(place.run(&arguments).expect(0).out, all);
+    let mut begun = noted(&place, "begun");
+    assert_eq!(begun.pop().as_deref(), Some("slow"));
+    assert_eq!(begun.len(), 6);
+    // What was killed before it had printed all can be had again.
+    assert_eq!(place.run(&arguments).expect(0).out, all);
+    assert_eq!(noted(&place, "begun").len(), 7);
+}
+
+#[test]
+fn output_in_order_of_two_runs_and_of_what_is_tried_again_is_whole() {
+    let place = Place::new();
+    place.shell("seq 40 | tastypod add t").expect(0);
+    let script = "echo $0; test $TASTYPOD_ATTEMPT = 2 -o $(($0 % 3)) = 0";
+    let arguments = ["run", "t", "-q", "-k", "-j2", "--max-tries", "2", "--", "sh", "-c", script, "{}"];
+    let other = place.start(&["run", "t", "-q", "-j1", "--max-tries", "2", "--", "sh", "-c", script, "{}"]);
+    let out = place.run(&arguments).expect(0).out;
+    other.end().expect(0);
+    let mut lines: Vec<u32> = out.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(lines.is_sorted(), "{lines:?}");
+    lines.dedup();
+    assert_eq!(lines, (1..=40).collect::<Vec<u32>>());
+}
