@@ -213,7 +213,8 @@ impl Tracker {
 
     /// [`retry`](Tracker::retry) for the tasks that have no try left and whose last one ended by the death of its worker, which says nothing of
     /// the task. A task that kills its workers comes up again with each call: only where somebody starts workers anew, knowing that, is this
-    /// better than a higher [`max_tries`](crate::Options::max_tries).
+    /// better than a higher [`max_tries`](crate::Options::max_tries). Where nobody else has the store open, tasks of whose last try nothing is
+    /// known are among them: their workers died, and the shared memory that said so is gone, as after a power cut.
     ///
     /// # Errors
     /// As [`retry`](Tracker::retry).
@@ -231,16 +232,17 @@ impl Tracker {
         if self.progress().failed == 0 {
             return Ok(0);
         }
-        let has_died = |failure: &Failure| {
-            failure.is_final && !failure.is_aborted && failure.error.as_deref().is_some_and(|error| error.ends_with(DIED))
-        };
+        let own = std::process::id();
+        let is_alone = self.pod().stats()?.open_by.iter().all(|owner| owner.pid == own);
+        let says_so = |error: Option<&str>| error.map_or(is_alone, |error| error.ends_with(DIED));
+        let has_died = |failure: &Failure| failure.is_final && !failure.is_aborted && says_so(failure.error.as_deref());
         let failures = self.failures().filter(|failure| failure.as_ref().map_or(true, has_died));
         let keys = failures.map(|failure| Ok(failure?.key)).collect::<Result<Vec<_>>>()?;
         // Others may have tried them meanwhile.
         self.retry_where(keys, |task| {
             let stands = Task::of(task.node()).unwrap_or_default();
             let error = task.node().get(field::ERROR).and_then(|error| error.as_str());
-            !stands.aborted && stands.is_exhausted(self.max_tries()) && error.is_some_and(|error| error.ends_with(DIED))
+            !stands.aborted && stands.is_exhausted(self.max_tries()) && says_so(error)
         })
     }
 

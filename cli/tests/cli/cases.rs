@@ -46,6 +46,23 @@ fn at_the_default_of_one_try_a_killed_run_costs_no_task_its_try() {
 }
 
 #[test]
+fn where_the_json_files_alone_are_left_a_killed_run_costs_no_task_its_try_either() {
+    let place = Place::new();
+    place.run(&["add", "t", "done", "bad", "last"]).expect(0);
+    let script = "echo $0 >> begun; test $0 != bad || exit 3; test $0 != last -o -e go || sleep 1000";
+    let arguments = ["run", "t", "-j1", "--", "sh", "-c", script, "{}"];
+    let run = place.start(&arguments);
+    until("the last one is under way", || noted(&place, "begun").len() == 3 && claimed(&place, "t") == 1);
+    place.run(&["sync", "t"]).expect(0);
+    kill_whole(run);
+    std::fs::remove_dir_all(place.path("t/.live")).unwrap();
+    place.write("go", "");
+    place.run(&arguments).expect(1);
+    assert_eq!(noted(&place, "begun"), ["done", "bad", "last", "last"]);
+    assert_eq!(place.tracker("t").num_done(), 2);
+}
+
+#[test]
 fn a_run_does_what_another_one_that_is_killed_meanwhile_leaves() {
     let place = Place::new();
     place.run(&["add", "t", "a", "b"]).expect(0);
