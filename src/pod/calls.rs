@@ -309,7 +309,7 @@ macro_rules! calls {
             /// ```
             /// # let dir = tempfile::tempdir()?;
             /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-            /// pod.update_or_insert("k", 0.into(), |value| *value = (value.as_i64().unwrap() + 1).into())?;
+            /// pod.update_or_insert("k", 0, |value| *value = (value.as_i64().unwrap() + 1).into())?;
             /// assert_eq!(pod.get("k")?, Some(serde_json::json!(1)));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```

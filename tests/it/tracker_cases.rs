@@ -572,8 +572,9 @@ fn fields() -> Vec<(&'static str, Vec<Value>, Vec<Value>)> {
         let integers = [json!(0), json!(-1), json!(i64::MIN), json!(i64::MAX), json!(u64::MAX), Value::Null];
         integers.into_iter().chain([1e18, 1e308, -1e308, -0.0, 5e-324, -0.5].map(Value::from)).collect::<Vec<_>>()
     };
-    let tries = vec![json!(u64::MAX), json!(u64::MAX - 1), json!(i64::MAX), json!(1_u64 << 63), json!(0), Value::Null];
-    let no_tries = wrong().into_iter().chain([json!(-1), json!(i64::MIN), json!(0.5), json!(1e300)]).collect();
+    let tries =
+        vec![json!(u64::MAX), json!(u64::MAX - 1), json!(i64::MAX), json!(1_u64 << 63), json!(0), json!(-1), json!(i64::MIN), Value::Null];
+    let no_tries = wrong().into_iter().chain([json!(0.5), json!(1e300)]).collect();
     vec![
         ("_not_before", numbers(), wrong()),
         ("_priority", numbers(), wrong()),

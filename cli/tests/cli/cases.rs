@@ -437,7 +437,7 @@ fn where_there_is_no_terminal_progress_is_said_on_a_line_now_and_then() {
     let errors = std::fs::File::create(place.path("errors")).unwrap();
     let mut command = place.command(&["run", "t", "--", "sh", "-c", "until test -e go; do sleep 0.01; done"]);
     command.stdin(std::process::Stdio::null()).stderr(errors);
-    let run = Started { child: command.spawn().unwrap() };
+    let run = Started::of(command.spawn().unwrap());
     until("a line comes", || !noted(&place, "errors").is_empty());
     place.write("go", "");
     run.end().expect(0);

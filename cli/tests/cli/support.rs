@@ -56,8 +56,9 @@ impl Place {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command.args(arguments).current_dir(self.directory.path());
+        // Signals that whoever started the tests ignores, as a shell does for what runs in the background, would stay ignored.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,QUIT,HUP,TERM", binary()]).args(arguments).current_dir(self.directory.path());
         command
     }
 
