@@ -653,13 +653,72 @@ impl Run {
 pub fn run(path: &Path, operations: &[Operation]) {
     let mut run = Run { path: path.to_owned(), pod: None, model: Model::default(), snapshot: None, live: None };
     run.open();
-    for operation in operations {
-        run.operate(operation);
-    }
-    run.check_content();
+    run.do_all(operations);
     run.operate(&Operation::Verify);
     run.operate(&Operation::Reopen(1));
     run.operate(&Operation::Verify);
+}
+
+impl Run {
+    fn do_all(&mut self, operations: &[Operation]) {
+        for operation in operations {
+            self.operate(operation);
+        }
+        self.check_content();
+    }
+}
+
+/// A store that many inputs use, one after the other, each beginning with an empty map: to make and to close one costs a hundred times as
+/// much as what an input does. What went wrong may have begun with an earlier input, so all of them are kept in a file.
+pub struct Kept {
+    _directory: tempfile::TempDir,
+    run: Run,
+    inputs: std::fs::File,
+    left: u32,
+}
+
+impl Kept {
+    const INPUTS: u32 = 400;
+
+    pub fn new() -> Kept {
+        let directory = super::directory();
+        let inputs = directory.path().join("inputs");
+        let inputs = std::fs::File::create(inputs).expect("the directory is writable");
+        let path = directory.path().join("a.pod");
+        let mut run = Run { path, pod: None, model: Model::default(), snapshot: None, live: None };
+        run.open();
+        Kept { _directory: directory, run, inputs, left: Kept::INPUTS }
+    }
+
+    /// Whether it has had enough inputs.
+    pub fn is_old(&self) -> bool {
+        self.left == 0
+    }
+
+    pub fn run(&mut self, data: &[u8]) {
+        use std::io::Write as _;
+        self.left -= 1;
+        writeln!(self.inputs, "{}", data.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).expect("the directory is writable");
+        let run = &mut self.run;
+        (run.snapshot, run.live) = (None, None);
+        run.pod().clear().expect("a sound store is cleared");
+        run.model.entries.clear();
+        run.do_all(&parse(data));
+        // Some end with a check of all that is there, and fewer with a rebuild of all that is not the log.
+        if self.left.is_multiple_of(8) {
+            run.operate(&Operation::Verify);
+        }
+        if self.left.is_multiple_of(32) {
+            run.operate(&Operation::Reopen(1));
+            run.operate(&Operation::Verify);
+        }
+    }
+}
+
+impl Default for Kept {
+    fn default() -> Kept {
+        Kept::new()
+    }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -816,10 +875,14 @@ fn operation(bytes: &mut Bytes<'_>) -> Operation {
 
 /// The fuzz target: bytes are operations.
 pub fn from_bytes(directory: &Path, data: &[u8]) {
+    run(&directory.join("a.pod"), &parse(data));
+}
+
+fn parse(data: &[u8]) -> Vec<Operation> {
     let mut bytes = Bytes::new(data);
     let mut operations = Vec::new();
     while !bytes.is_empty() && operations.len() < 100 {
         operations.push(operation(&mut bytes));
     }
-    run(&directory.join("a.pod"), &operations);
+    operations
 }
