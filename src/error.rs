@@ -192,6 +192,15 @@ impl Error {
                     source,
                 );
             }
+            Reason::FileTooLarge => {
+                return Error::caused(
+                    ErrorKind::Full,
+                    format!(
+                        "{doing} {at}: the file may not grow so far; raise this process's limit of file sizes (ulimit -f), nothing was changed"
+                    ),
+                    source,
+                );
+            }
             Reason::OutOfMemory => {
                 return Error::caused(
                     ErrorKind::Full,

@@ -494,7 +494,8 @@ struct Run {
     pod: Option<Pod>,
     model: Model,
     snapshot: Option<(Snapshot, Model)>,
-    live: Option<(IterLive, u64)>,
+    /// With the next ordinal, and the keys that it has yielded.
+    live: Option<(IterLive, u64, Vec<Key>)>,
 }
 
 impl Run {
@@ -610,11 +611,13 @@ impl Run {
                 self.snapshot = Some((self.pod().snapshot().expect("a snapshot can be taken"), self.model.clone()));
             }
             Operation::IterLive(steps) => {
-                let (iter, cursor) = self.live.get_or_insert_with(|| (self.pod.as_ref().expect("open between operations").iter_live(), 0));
+                let begin = || (self.pod.as_ref().expect("open between operations").iter_live(), 0, Vec::new());
+                let (iter, cursor, seen) = self.live.get_or_insert_with(begin);
                 for _ in 0..*steps {
                     let found = iter.next().map(|entry| pair(entry.expect("a sound store iterates")));
-                    let expected = self.model.entries.iter().find(|entry| entry.ordinal >= *cursor);
+                    let expected = self.model.entries.iter().find(|entry| entry.ordinal >= *cursor && !seen.contains(&entry.key));
                     assert_eq!(found, expected.map(|entry| json!([entry.key.to_json(), entry.value])));
+                    seen.extend(expected.map(|entry| entry.key.clone()));
                     // At the end it waits for what is added behind.
                     *cursor = expected.map_or(self.model.next_ordinal, |entry| entry.ordinal + 1);
                 }

@@ -31,7 +31,7 @@ pub(crate) fn revert(shared: &Shared, timeout: Duration) -> Result<()> {
     shared.enter()?;
     shared.require_writer()?;
     shared.require_not_held()?;
-    let place = place_of(shared);
+    let place = place_of(shared)?;
     revert_in(&place, shared, timeout)
         .map_err(|error| shared.require_in_place().err().unwrap_or_else(|| error.renamed(&place.directory, &shared.directory)))
 }

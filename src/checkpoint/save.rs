@@ -27,6 +27,7 @@ use crate::store::settings::Settings;
 use crate::store::shared::Shared;
 use crate::store::snapshot::Instant;
 use crate::store::sync_lock::SyncLock;
+use crate::sys::file::Open as _;
 use crate::sys::{file, process};
 use crate::value::Archive;
 use flate2::Compression;
@@ -56,8 +57,10 @@ impl Saving {
 }
 
 /// The store's directory itself: another that stands at its path by now is left alone.
-pub(crate) fn place_of(shared: &Shared) -> Place {
-    Place { directory: file::path_of(&shared.directory_handle), file_mode: shared.file_mode }
+pub(crate) fn place_of(shared: &Shared) -> Result<Place> {
+    shared.require_files()?;
+    let directory = shared.directory_handle.file().map_err(|error| Error::io("find", &shared.directory, error))?;
+    Ok(Place { directory: file::path_of(directory), file_mode: shared.file_mode })
 }
 
 /// Whether something was changed since the shards were saved, or they never were.
@@ -81,7 +84,7 @@ pub(crate) fn save(shared: &Shared, saving: &Saving) -> Result<()> {
     shared.enter()?;
     shared.require_writer()?;
     shared.require_not_held()?;
-    let place = place_of(shared);
+    let place = place_of(shared)?;
     save_in(&place, shared, saving).map_err(|error| {
         // What fails in a directory that is gone fails for that reason.
         shared.require_in_place().err().unwrap_or_else(|| error.renamed(&place.directory, &shared.directory))

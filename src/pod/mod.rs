@@ -240,6 +240,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn verify(&self) -> Result<Report> {
+        self.shared.require_linked()?;
         crate::verify::verify(&self.shared, self.options.lock_timeout)
     }
 

@@ -2,7 +2,6 @@
 
 use crate::error::Result;
 use crate::log::record::Record;
-use crate::segment::heap::Position;
 use crate::store::read::{Copied, Fetched};
 use crate::store::shared::Shared;
 use crate::value::{Archive, Node};
@@ -27,7 +26,8 @@ pub struct Part<'a> {
     node: Node<'a>,
 }
 
-/// A stored value in place, for as long as the view lives, whatever becomes of its key.
+/// A stored value as it was, whatever becomes of its key: a copy of its bytes, which is read in place. Of many or long values
+/// [`Snapshot::entries`](crate::Snapshot::entries) copies nothing.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -40,42 +40,24 @@ pub struct Part<'a> {
 /// ```
 #[derive(Clone)]
 pub struct View {
-    source: Source,
-}
-
-/// A short record is copied: that costs less than keeping its place in the log from being used again.
-#[derive(Clone)]
-enum Source {
-    Copied(Copied),
-    Held(Arc<Held>),
-}
-
-/// A long record in place.
-struct Held {
-    shared: Arc<Shared>,
-    at: Position,
-    /// Keeps what the record's transaction saw; open in children made by fork too, so that their copies of a view last.
-    _pin: Option<std::fs::File>,
+    /// A copy costs less than keeping the record's place in the log from being used again, and all that was written since with it.
+    copied: Copied,
 }
 
 impl View {
     #[inline]
     pub(crate) fn of(shared: &Arc<Shared>, hash: u64, key: &[u8]) -> Result<Option<View>> {
-        Ok(match shared.fetch(hash, key)? {
+        let copied = match shared.fetch(hash, key)? {
             Fetched::Nothing => None,
-            Fetched::Copied(copied) => Some(View { source: Source::Copied(copied) }),
-            Fetched::Long => shared
-                .hold(hash, key)?
-                .map(|(at, _pin)| View { source: Source::Held(Arc::new(Held { shared: Arc::clone(shared), at, _pin })) }),
-        })
+            Fetched::Copied(copied) => Some(copied),
+            Fetched::Long => shared.copy_of(hash, key)?,
+        };
+        Ok(copied.map(|copied| View { copied }))
     }
 
     #[inline]
     fn record(&self) -> Record<'_> {
-        match &self.source {
-            Source::Copied(copied) => copied.record(),
-            Source::Held(held) => held.shared.record(held.at).expect("the record was there when the view was made, and is pinned"),
-        }
+        self.copied.record()
     }
 
     /// The whole value.

@@ -9,6 +9,7 @@ use crate::limits::PROCESSES_MAX;
 use crate::sys::atomic::{HalfWord, Word};
 use crate::sys::map::FileMap;
 use crate::sys::robust_mutex::RobustMutex;
+use std::mem::offset_of;
 
 /// Changes with every change of this file, of the index's words or of the order's words.
 pub(crate) const LAYOUT: u64 = 5;
@@ -311,6 +312,12 @@ pub(crate) fn boot_in(bytes: &[u8]) -> Option<[u64; 2]> {
     let [magic, layout, one, other, ..] = words else { return None };
     let is_ours = u64::from_ne_bytes(*magic) == MAGIC && u64::from_ne_bytes(*layout) == LAYOUT;
     is_ours.then(|| [u64::from_ne_bytes(*one), u64::from_ne_bytes(*other)])
+}
+
+/// Whether the bytes of a control page speak of transactions that were not saved beside the log. Not so of what is no page of this layout.
+pub(crate) fn has_unsaved(bytes: &[u8]) -> bool {
+    let word = |at: usize| bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_ne_bytes);
+    boot_in(bytes).is_some() && word(offset_of!(Control, commit.commit)) > word(offset_of!(Control, log.saved))
 }
 
 /// The control pages that this process has mapped: device, inode, whether it may write, and where.

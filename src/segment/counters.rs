@@ -64,7 +64,7 @@ struct Slot {
 #[repr(C, align(128))]
 pub(crate) struct CommitState {
     /// The newest committed transaction. Released by `publish` [commit], acquired by every read.
-    commit: Word,
+    pub(super) commit: Word,
     _line: [u64; 15],
     slots: [Slot; 2],
 }

@@ -3,6 +3,7 @@
 //! | log \ files | none | as saved | edited |
 //! |---|---|---|---|
 //! | none | make a new one | load | load |
+//! | none, where there was one with more than was saved | refuse | refuse | refuse |
 //! | reaches what the files stand for | use it | use it | load, with what the log has beyond |
 //! | ends before that, as after a power cut | – | load | load |
 //! | damaged otherwise | refuse | refuse | refuse |
@@ -22,6 +23,8 @@ pub(crate) enum Files {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Log {
     None,
+    /// There was one, and it had changes that were not saved.
+    Missing,
     /// It has at least what the files stand for.
     Reaches,
     EndsBefore,
@@ -50,7 +53,7 @@ pub(crate) fn choose(files: Files, log: Log) -> Action {
     match (log, files) {
         (Log::None, Files::None) => Action::New,
         (Log::Damaged { may_go: true } | Log::OfOthers { is_saved: true }, Files::AsSaved | Files::Edited) => Action::LoadAndPutAside,
-        (Log::Damaged { .. } | Log::OfOthers { is_saved: false }, _) => Action::Refuse,
+        (Log::Missing | Log::Damaged { .. } | Log::OfOthers { is_saved: false }, _) => Action::Refuse,
         (Log::Reaches, Files::Edited) => Action::LoadWithRest,
         (_, Files::None) | (Log::Reaches, Files::AsSaved) => Action::Use,
         (Log::None | Log::EndsBefore, _) => Action::Load,
@@ -66,6 +69,7 @@ mod tests {
         use Action::*;
         let logs = [
             (Log::None, [New, Load, Load]),
+            (Log::Missing, [Refuse, Refuse, Refuse]),
             (Log::Reaches, [Use, Use, LoadWithRest]),
             (Log::EndsBefore, [Use, Load, Load]),
             (Log::Damaged { may_go: false }, [Refuse, Refuse, Refuse]),
@@ -86,6 +90,7 @@ mod tests {
             assert!(!matches!(choose(files, Log::Reaches), Action::Load | Action::New));
             assert_eq!(choose(files, Log::OfOthers { is_saved: false }), Action::Refuse);
             assert_eq!(choose(files, Log::Damaged { may_go: false }), Action::Refuse);
+            assert_eq!(choose(files, Log::Missing), Action::Refuse);
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::store::membership;
 use crate::store::settings::Settings;
 use crate::store::shared::{Mode, Shared};
 use crate::sys::atomic::Ordering;
+use crate::sys::file::{Kept, Open};
 use crate::sys::{clock, file, futex, process};
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -76,9 +77,9 @@ impl<'a> Leader<'a> {
         let start = Instant::now();
         // Opened before what was seen to fail is looked at: what is not yet known to all will be told through it. But not what
         // was told before to a leader who was taken over and has not said so yet: a new file is believed only where there is none.
-        let kept = shared.membership.take_flush_file();
+        let kept = shared.membership.take_flush_file().filter(Kept::is_there);
         let is_new = kept.is_none();
-        let opened = kept.map_or_else(|| shared.log_opened_again(), Ok)?;
+        let opened = kept.map_or_else(|| shared.log_opened_again().map(Kept::of), Ok)?;
         let failed = flush.failed.load(Ordering::Acquire);
         let is_sound = flush.mended.load(Ordering::Acquire) >= failed && (!is_new || failed == 0);
         if is_sound {
@@ -86,7 +87,7 @@ impl<'a> Leader<'a> {
         }
         let before = flush.horizon.load(Ordering::Acquire);
         let (newest, order) = (shared.control.commit.newest(), shared.order_now());
-        let outcome = if is_sound { shared.flush_through(&opened).map(|()| opened) } else { shared.mend(before, timeout) };
+        let outcome = if is_sound { shared.flush_through(&opened).map(|()| opened) } else { shared.mend(before, timeout).map(Kept::of) };
         self.has_outcome = true;
         let opened = outcome.inspect_err(|_| {
             flush.failed.increment();
@@ -168,7 +169,7 @@ impl Shared {
         file::open_again(&self.files.log).map_err(|error| Error::io("open", &self.log_path(), error))
     }
 
-    pub(crate) fn flush_through(&self, opened: &File) -> Result<()> {
+    pub(crate) fn flush_through(&self, opened: &impl Open) -> Result<()> {
         file::sync_data(opened).map_err(|error| {
             let path = self.log_path();
             let from = self.control.flush.horizon.load(Ordering::Acquire) + 1;

@@ -3,8 +3,8 @@
 use crate::error::Result;
 use crate::store::membership::{self, ATTACHED, Opening};
 use crate::store::shared::{Mode, Shared};
-use crate::sys::{fork, locks, signals};
-use std::fs::File;
+use crate::sys::file::{Kept, Open as _};
+use crate::sys::{file, fork, locks, signals};
 use std::time::Duration;
 
 /// How long the last to leave waits for what keeps it from saving.
@@ -24,12 +24,12 @@ impl Shared {
         }
         let path = self.locks_path();
         // The open file that is attached: giving it up is part of the same step.
-        let clone = self.membership.members.lock().locks.as_ref().map(File::try_clone);
+        let clone = self.membership.members.lock().locks.as_ref().map(file::duplicate);
         let Some(Ok(locks)) = clone else { return Ok(()) };
         let mut outcome = self.save_as_last();
         let mut alone = None;
         if self.mode == Mode::Writer
-            && let Ok(mut opening) = Opening::acquire(&path, || locks.try_clone(), Duration::from_millis(500))
+            && let Ok(mut opening) = Opening::acquire(&path, || file::duplicate(&locks), Duration::from_millis(500))
             // Whoever opens or leaves at this moment makes us not the last.
             && matches!(opening.try_alone(), Ok(true))
         {
@@ -59,7 +59,7 @@ impl Shared {
     fn save_as_last(&self) -> Result<()> {
         let is_last = || {
             let members = self.membership.members.lock();
-            let holder = members.locks.as_ref().map(|locks| locks::first_holder(locks, ATTACHED, 1));
+            let holder = members.locks.as_ref().map(|locks| locks.file().and_then(|locks| locks::first_holder(locks, ATTACHED, 1)));
             matches!(holder, Some(Ok(None)))
         };
         if self.mode != Mode::Writer || !is_last() || !self.canon.is_behind(self) {
@@ -79,12 +79,12 @@ impl Shared {
         let mut members = self.membership.members.lock();
         let Some(locks) = members.locks.take() else { return };
         let path = self.locks_path();
-        if let Ok(mut opening) = Opening::acquire(&path, || locks.try_clone(), Duration::from_millis(500)) {
+        if let Ok(mut opening) = Opening::acquire(&path, || file::duplicate(&locks), Duration::from_millis(500)) {
             if matches!(opening.try_alone(), Ok(true)) {
                 self.close_in_order();
             }
             if opening.attach().is_ok() {
-                members.locks = Some(opening.finish());
+                members.locks = Some(Kept::of(opening.finish()));
             }
         }
         // Kept open: only the kernel ends this process's part.

@@ -61,7 +61,14 @@ impl Sources<'_> {
 
     /// Maps a store over this log.
     fn assemble(&self, log: File, mode: Mode) -> Result<Shared> {
-        let files = Files { log, index: self.file(INDEX)?, order: self.file(ORDER)?, segments: self.file(SEGMENTS)? };
+        let live = self.directory.join(LIVE);
+        let kept = |name: &str, file: File| open::kept(&live, name, file);
+        let files = Files {
+            log: kept(LOG, log)?,
+            index: kept(INDEX, self.file(INDEX)?)?,
+            order: kept(ORDER, self.file(ORDER)?)?,
+            segments: kept(SEGMENTS, self.file(SEGMENTS)?)?,
+        };
         let control_file = self.file(CONTROL)?;
         let path = self.directory.join(LIVE).join(CONTROL);
         let (control, own_control) = open::map_control(&control_file, &path, self.in_memory)?;
@@ -121,7 +128,9 @@ pub(crate) fn open_alone(directory: &Path, how: &How, private_log: Option<File>)
         None => sources.log()?,
     };
     let Some(found) = found else {
-        return match choose(files([0; 2]), choose::Log::None) {
+        let log = if is_missing(&live)? { choose::Log::Missing } else { choose::Log::None };
+        return match choose(files([0; 2]), log) {
+            Action::Refuse => Err(lost(&live.join(LOG))),
             Action::New if !how.read_only => {
                 create::log_if_absent(&live, how.file_mode)?;
                 let log = file::open(&live.join(LOG), true).map_err(|error| cannot("open", &live.join(LOG), error))?;
@@ -169,6 +178,8 @@ pub(crate) fn open_alone(directory: &Path, how: &How, private_log: Option<File>)
         }
         Action::LoadAndPutAside => {
             if !how.read_only {
+                // What it says of the log is not to be missed when that is aside.
+                shared.control.stamps.magic.set(0);
                 let aside = aside::next_name(&live);
                 file::rename(&live.join(LOG), &aside).map_err(|error| cannot("put the damaged log aside as", &aside, error))?;
                 aside::forget_old(&live);
@@ -177,6 +188,15 @@ pub(crate) fn open_alone(directory: &Path, how: &How, private_log: Option<File>)
             sources.load(&*surveyed, &Rest::default())
         }
     }
+}
+
+/// Whether there was a log with more than the files beside it: absence needs proof, and the control page remembers. A log that is being made
+/// of the files is elsewhere until it is whole.
+fn is_missing(live: &Path) -> Result<bool> {
+    let path = live.join(CONTROL);
+    let Ok(control) = file::open_only_file(&path) else { return Ok(false) };
+    let bytes = file::read_at(&control, 0, 4096).map_err(|error| Error::io("read", &path, error))?;
+    Ok(control::has_unsaved(&bytes) && !live.join("tmp").join(LOG).exists())
 }
 
 /// An empty store in memory, which nobody else has, and a file for its locks.
@@ -198,6 +218,16 @@ fn is_of_this_boot(shared: &Shared, live: &Path, how: &How) -> Result<bool> {
     let bytes = file::read_at(&control, 0, 32).map_err(|error| Error::io("read", &path, error))?;
     let boot = process::boot_id().map_err(|error| Error::io("read the boot id for", &path, error))?;
     Ok(control::boot_in(&bytes) == Some(boot))
+}
+
+#[cold]
+fn lost(log: &Path) -> Error {
+    let what = "the file is missing, and held changes that were not saved";
+    let message = format!(
+        "{}: {what}; put it back, or move {LIVE} away to go on with the files beside it and without those changes; nothing was changed",
+        log.display()
+    );
+    Error::new(ErrorKind::Integrity { path: log.to_owned(), line: 0, what: what.to_owned() }, message)
 }
 
 #[cold]

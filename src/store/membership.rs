@@ -11,6 +11,7 @@ use crate::limits::PROCESSES_MAX;
 use crate::segment::control::{self, Control};
 use crate::store::shared::{Mode, Shared};
 use crate::sys::atomic::Ordering;
+use crate::sys::file::{Kept, Open as _};
 use crate::sys::fork_lock::ForkLock;
 use crate::sys::process::{self, Identity};
 use crate::sys::{file, fork, locks};
@@ -40,11 +41,11 @@ pub(crate) struct Membership {
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     /// Open while this process takes part.
-    pub(crate) locks: Option<File>,
+    pub(crate) locks: Option<Kept>,
     /// How many snapshots pin a transaction.
     pub(crate) pins: BTreeMap<u64, u32>,
     /// The log, opened by this process to be flushed through, unless a thread is at it.
-    flush: Option<File>,
+    flush: Option<Kept>,
 }
 
 /// A store that this process has open.
@@ -79,10 +80,24 @@ static REGISTRY: ForkLock<Vec<Registered>> = ForkLock::new(Vec::new());
 /// The store that this process has open already, where it serves `mode`.
 pub(crate) fn find_open(device: u64, inode: u64, mode: Mode) -> Option<Arc<Shared>> {
     let registry = REGISTRY.lock();
-    let open = registry.iter().find(|entry| {
+    let mut serving = registry.iter().filter(|entry| {
         (entry.device, entry.inode) == (device, inode) && (entry.mode == Mode::Writer || entry.mode == mode && mode == Mode::Reader)
     });
-    open.and_then(|entry| entry.shared.upgrade())
+    let mut useless = Vec::new();
+    let found = serving.find_map(|entry| usable(entry, &mut useless));
+    drop(registry);
+    found
+}
+
+/// A registered store, unless the program has closed its descriptors: then it goes to those that are dropped when the register is free
+/// again, which their end needs.
+fn usable(entry: &Registered, useless: &mut Vec<Arc<Shared>>) -> Option<Arc<Shared>> {
+    let shared = entry.shared.upgrade()?;
+    if shared.has_its_files() {
+        return Some(shared);
+    }
+    useless.push(shared);
+    None
 }
 
 /// Sees to it that forks leave no child with locks of its parent. To be called before the first lock is taken.
@@ -95,11 +110,12 @@ pub(crate) fn watch_forks() {
 pub(crate) fn register(shared: Arc<Shared>) -> Result<Arc<Shared>> {
     at_exit();
     let stamp = file::stamp(&shared.files.log).map_err(|error| Error::io("look at", &shared.log_path(), error))?;
+    let mut useless = Vec::new();
     let mut registry = REGISTRY.lock();
     let known = registry
         .iter()
-        .find(|entry| (entry.device, entry.inode, entry.mode) == (stamp.device, stamp.inode, shared.mode) && entry.mode != Mode::Private)
-        .and_then(|entry| entry.shared.upgrade());
+        .filter(|entry| (entry.device, entry.inode, entry.mode) == (stamp.device, stamp.inode, shared.mode) && entry.mode != Mode::Private)
+        .find_map(|entry| usable(entry, &mut useless));
     if let Some(known) = known {
         drop(registry);
         return Ok(known);
@@ -111,6 +127,7 @@ pub(crate) fn register(shared: Arc<Shared>) -> Result<Arc<Shared>> {
         shared: Arc::downgrade(&shared),
         membership: Arc::clone(&shared.membership),
     });
+    drop(registry);
     Ok(shared)
 }
 
@@ -187,7 +204,7 @@ impl Membership {
         if let Some(control) = control {
             self.slot.store(claim_slot(control)?, std::sync::atomic::Ordering::Relaxed);
         }
-        members.locks = Some(opening.finish());
+        members.locks = Some(Kept::of(opening.finish()));
         Ok(())
     }
 
@@ -231,7 +248,8 @@ impl Membership {
             return Ok(());
         }
         let Some(locks) = &members.locks else { return Ok(()) };
-        locks::try_shared(locks, PIN_BASE + commit, 1).map_err(|error| Error::caused(ErrorKind::Io, "pin a snapshot", error))?;
+        let pinned = locks.file().and_then(|locks| locks::try_shared(locks, PIN_BASE + commit, 1));
+        pinned.map_err(|error| Error::caused(ErrorKind::Io, "pin a snapshot", error))?;
         members.pins.insert(commit, 1);
         Ok(())
     }
@@ -241,7 +259,7 @@ impl Membership {
     pub(crate) fn lasting_pin(&self, path: &Path, commit: u64) -> Result<File> {
         let failed = |error| Error::io("pin a snapshot in", path, error);
         let file = file::open(path, false).map_err(failed)?;
-        let is_ours = |ours: &File| Ok(file::stamp(ours)?.inode == file::stamp(&file)?.inode);
+        let is_ours = |ours: &Kept| Ok(file::stamp(ours)?.inode == file::stamp(&file)?.inode);
         if !self.members.lock().locks.as_ref().map_or(Ok(true), is_ours).map_err(failed)? {
             return Err(super::open::removed(path));
         }
@@ -255,7 +273,7 @@ impl Membership {
         *count -= 1;
         if *count == 0 {
             members.pins.remove(&commit);
-            if let Some(locks) = &members.locks {
+            if let Some(locks) = members.locks.as_ref().and_then(|locks| locks.file().ok()) {
                 // A failure would keep the pin until this process ends: safe, if wasteful.
                 let _ = locks::release(locks, PIN_BASE + commit, 1);
             }
@@ -267,17 +285,19 @@ impl Membership {
         let members = self.members.lock();
         let own = members.pins.range(..LOOPS).next().map(|(pin, _)| *pin);
         let Some(locks) = &members.locks else { return Ok(own) };
-        let others =
-            super::reserve::first_pin(locks).map_err(|error| Error::io("look for snapshots in", &live.join(super::open::LOCKS), error))?;
+        let others = locks
+            .file()
+            .and_then(super::reserve::first_pin)
+            .map_err(|error| Error::io("look for snapshots in", &live.join(super::open::LOCKS), error))?;
         Ok(own.into_iter().chain(others).min())
     }
 
     /// Takes the file to flush the log through: what the system tells of a failure, it tells each open file once.
-    pub(crate) fn take_flush_file(&self) -> Option<File> {
+    pub(crate) fn take_flush_file(&self) -> Option<Kept> {
         self.members.lock().flush.take()
     }
 
-    pub(crate) fn keep_flush_file(&self, file: File) {
+    pub(crate) fn keep_flush_file(&self, file: Kept) {
         self.members.lock().flush = Some(file);
     }
 
@@ -302,7 +322,7 @@ impl Membership {
         let Some(locks) = members.locks.as_ref().filter(|_| !members.pins.contains_key(&LOOPS)) else {
             return Ok(members.pins.contains_key(&LOOPS));
         };
-        let holder = locks::first_holder(locks, PIN_BASE + LOOPS, 1);
+        let holder = locks.file().and_then(|locks| locks::first_holder(locks, PIN_BASE + LOOPS, 1));
         Ok(holder.map_err(|error| Error::io("look for loops in", &live.join(super::open::LOCKS), error))?.is_some())
     }
 }

@@ -28,6 +28,7 @@ use crate::store::load;
 use crate::store::membership::{self, Membership, Opening};
 use crate::store::settings::Wanted;
 use crate::store::shared::{Files, Mode, Shared, integrity};
+use crate::sys::file::{Kept, Open};
 use crate::sys::map::FileMap;
 use crate::sys::{file, fork, process};
 use std::fs::File;
@@ -89,7 +90,8 @@ fn open_writer(directory: &Path, how: &How) -> Result<Shared> {
 fn join_writers(directory: &Path, how: &How) -> Result<Shared> {
     let live = directory.join(LIVE);
     let open = |name: &str| file::open(&live.join(name), true).map_err(|error| cannot("open", &live.join(name), error));
-    let files = Files { log: open(LOG)?, index: open(INDEX)?, order: open(ORDER)?, segments: open(SEGMENTS)? };
+    let kept = |name: &str| kept(&live, name, open(name)?);
+    let files = Files { log: kept(LOG)?, index: kept(INDEX)?, order: kept(ORDER)?, segments: kept(SEGMENTS)? };
     let control_file = open(CONTROL)?;
     if file::stamp(&control_file).map_or(0, |stamp| stamp.size) < CONTROL_BYTES {
         return Err(other_layout(directory));
@@ -108,7 +110,8 @@ fn open_reader(directory: &Path, how: &How) -> Result<Shared> {
     let opening = if path.exists() { Some(Opening::acquire(&path, || file::open(&path, false), how.timeout)?) } else { None };
     let is_live = opening.as_ref().map_or(Ok(false), Opening::is_live)?;
     if is_live && let Some(mut opening) = opening {
-        let files = Files { log: open(LOG)?, index: open(INDEX)?, order: open(ORDER)?, segments: open(SEGMENTS)? };
+        let kept = |name: &str| kept(&live, name, open(name)?);
+        let files = Files { log: kept(LOG)?, index: kept(INDEX)?, order: kept(ORDER)?, segments: kept(SEGMENTS)? };
         let control_file = open(CONTROL)?;
         if file::stamp(&control_file).map_or(0, |stamp| stamp.size) < CONTROL_BYTES {
             return Err(other_layout(directory));
@@ -148,6 +151,11 @@ pub(crate) fn map_control(file: &File, path: &Path, in_memory: bool) -> Result<(
     Ok((control::map(file, true).map_err(failed)?, None))
 }
 
+/// A file of the store that stays open.
+pub(crate) fn kept(live: &Path, name: &str, file: File) -> Result<Kept> {
+    Kept::new(file).map_err(|error| Error::io("look at", &live.join(name), error))
+}
+
 /// Maps the files and reads the log's head. What the files hold is not trusted yet.
 pub(crate) fn assemble(
     directory: &Path,
@@ -158,9 +166,10 @@ pub(crate) fn assemble(
     index_writable: bool,
 ) -> Result<Shared> {
     let live = directory.join(LIVE);
-    let map = |name: &str, file: &File, capacity: u64, writable: bool| {
+    let map = |name: &str, file: &Kept, capacity: u64, writable: bool| {
         let size = file::stamp(file).map_err(|error| Error::io("look at", &live.join(name), error))?.size;
-        FileMap::new(file, capacity, size.max(1), writable).map_err(|error| Error::io("map", &live.join(name), error))
+        let mapped = file.file().and_then(|file| FileMap::new(file, capacity, size.max(1), writable));
+        mapped.map_err(|error| Error::io("map", &live.join(name), error))
     };
     let log_path = live.join(LOG);
     let head = file::read_at(&files.log, 0, LOG_HEADER_BYTES as usize).map_err(|error| Error::io("read", &log_path, error))?;
@@ -186,7 +195,7 @@ pub(crate) fn assemble(
         wants_flush: AtomicBool::new(false),
         generation: AtomicU64::new(fork::generation()),
         directory: directory.to_owned(),
-        directory_handle: file::open(directory, false).map_err(|error| cannot("open", directory, error))?,
+        directory_handle: file::open(directory, false).and_then(Kept::new).map_err(|error| cannot("open", directory, error))?,
     })
 }
 
@@ -278,7 +287,7 @@ impl Shared {
         let mut bytes = Vec::new();
         let tasks = if self.is_tracker() { Some(self.task_files().ok()?) } else { None };
         let tasks = tasks.iter().flat_map(|tasks| tasks.files());
-        for file in [&self.files.log, &self.files.index, &self.files.order, &self.files.segments].into_iter().chain(tasks) {
+        for file in self.files.all().into_iter().chain(tasks) {
             let stamp = file::stamp(file).ok()?;
             for word in [stamp.device, stamp.inode, stamp.size, stamp.modified_nanoseconds, stamp.changed_nanoseconds] {
                 bytes.extend_from_slice(&word.to_le_bytes());
@@ -309,11 +318,46 @@ impl Shared {
         }
     }
 
+    /// Whether the program has left the descriptors alone.
+    pub(crate) fn has_its_files(&self) -> bool {
+        self.files.all().into_iter().all(Kept::is_there) && self.directory_handle.is_there()
+    }
+
+    /// Fails where the program has closed descriptors that it does not know.
+    pub(crate) fn require_files(&self) -> Result<()> {
+        if self.has_its_files() { Ok(()) } else { Err(self.closed_descriptors()) }
+    }
+
+    #[cold]
+    fn closed_descriptors(&self) -> Error {
+        Error::new(
+            ErrorKind::Closed,
+            format!(
+                "{}: descriptors of the store were closed by this program, which must leave those alone that it has not opened; open the store again",
+                self.directory.display()
+            ),
+        )
+    }
+
+    /// Fails where the log has no name any more: cheaper than [`require_in_place`](Shared::require_in_place), which also finds another
+    /// store at the path.
+    pub(crate) fn require_linked(&self) -> Result<()> {
+        if self.mode == Mode::Private || self.own_control.is_some() || self.origin.is_some() {
+            return Ok(());
+        }
+        match file::stamp(&self.files.log) {
+            Ok(stamp) if stamp.links > 0 => Ok(()),
+            Ok(_) => Err(removed(&self.directory)),
+            Err(_) => Err(self.closed_descriptors()),
+        }
+    }
+
     /// Fails where another store, or none, stands at the path by now.
     pub(crate) fn require_in_place(&self) -> Result<()> {
         if self.origin.is_some() {
             return Ok(());
         }
+        self.require_files()?;
         let (Ok(ours), Ok(theirs)) = (file::stamp(&self.files.log), file::stamp_at(&self.log_path())) else {
             return Err(removed(&self.directory));
         };

@@ -68,6 +68,11 @@ impl Copied {
         Copied { words: copy }
     }
 
+    /// Of one that stays where it is meanwhile.
+    pub(crate) fn of_record(record: &Record<'_>) -> Copied {
+        Copied { words: record.bytes().as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word)).collect() }
+    }
+
     #[inline]
     fn bytes(&self) -> &[u8] {
         bytemuck::cast_slice(&self.words)
@@ -92,6 +97,7 @@ impl Drop for Copied {
         let _ = SPARE.try_with(|spare| {
             if let Ok(mut spare) = spare.try_borrow_mut()
                 && spare.len() < SPARE_MAX
+                && words.capacity() as u64 * 8 <= COPIED_BYTES_MAX
             {
                 spare.push(words);
             }

@@ -15,6 +15,7 @@ use crate::segment::words::MappedWords;
 use crate::store::commit::{Placement, Tail};
 use crate::store::shared::Shared;
 use crate::sys::atomic::{Ordering, Word, fence};
+use crate::sys::file::Kept;
 use crate::sys::{file, locks, map::FileMap};
 use std::fs::File;
 use std::ops::Range;
@@ -34,7 +35,7 @@ const RECORDS_MAX: usize = 1 << 28;
 /// One of the growing files.
 struct Growing<'a> {
     name: &'static str,
-    file: &'a File,
+    file: &'a Kept,
     map: &'a FileMap,
     ready: &'a Word,
 }
@@ -118,6 +119,10 @@ impl Shared {
         }
         if Slots::bytes_for(placement.segments()) > control.ready.segments.get() {
             self.reserve_segments(placement.segments())?;
+        }
+        if placement.entered().next().is_some() {
+            // Who writes into a directory that is gone, or through files that are not the store's any more, is told with each segment.
+            self.require_linked()?;
         }
         for (segment, span) in placement.entered() {
             self.refill(segment, span)?;

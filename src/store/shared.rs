@@ -18,6 +18,7 @@ use crate::store::isolated::Origin;
 use crate::store::membership::Membership;
 use crate::store::tasks::TaskFiles;
 use crate::sys::atomic::Ordering;
+use crate::sys::file::Kept;
 use crate::sys::map::FileMap;
 use crate::sys::{file, fork};
 use std::fs::File;
@@ -36,20 +37,26 @@ pub(crate) enum Mode {
     Private,
 }
 
+impl Files {
+    pub(crate) fn all(&self) -> [&Kept; 4] {
+        [&self.log, &self.index, &self.order, &self.segments]
+    }
+}
+
 /// The files behind the mappings.
 #[derive(Debug)]
 pub(crate) struct Files {
-    pub(crate) log: File,
-    pub(crate) index: File,
-    pub(crate) order: File,
-    pub(crate) segments: File,
+    pub(crate) log: Kept,
+    pub(crate) index: Kept,
+    pub(crate) order: Kept,
+    pub(crate) segments: Kept,
 }
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) directory: PathBuf,
     /// The directory itself, wherever it is by now.
-    pub(crate) directory_handle: File,
+    pub(crate) directory_handle: Kept,
     pub(crate) mode: Mode,
     pub(crate) file_mode: u32,
     pub(crate) control: &'static Control,

@@ -3,13 +3,14 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::record::Record;
 use crate::segment::counters::Counters;
-use crate::segment::heap::Position;
 use crate::store::membership::LOOPS;
 use crate::store::open::CONTROL;
+use crate::store::read::Copied;
 use crate::store::shared::{Mode, Shared};
 use crate::sys::atomic::{Ordering, fence};
 use crate::sys::fork;
-use std::fs::File;
+use hashbrown::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -77,7 +78,27 @@ pub(crate) struct Loop {
     pub(crate) shared: Arc<Shared>,
     /// The next ordinal to be looked at.
     pub(crate) next: u64,
+    /// Hashes of the keys that were looked at: one that is removed and set again gets another ordinal, and comes once all the same.
+    seen: HashSet<u64, BuildHasherDefault<AsItIs>>,
     generation: u64,
+}
+
+/// Hashes of keys are hashes already.
+#[derive(Debug, Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 impl Loop {
@@ -85,7 +106,7 @@ impl Loop {
         shared.enter()?;
         shared.membership.pin(LOOPS)?;
         let next = shared.first_ordinal(shared.control.commit.newest());
-        Ok(Loop { shared, next, generation: fork::generation() })
+        Ok(Loop { shared, next, seen: HashSet::default(), generation: fork::generation() })
     }
 
     /// Looks at the next key that is there; nothing at the end, which may be none when keys are added.
@@ -95,8 +116,9 @@ impl Loop {
             let ordinal = self.next;
             // On an error it goes on behind.
             self.next += 1;
-            match self.shared.read_ordinal(ordinal, |record| look(&self.shared, record))? {
-                Some(seen) => return Ok(Some(seen)),
+            match self.look_at(ordinal, &look)? {
+                Some(Some(seen)) => return Ok(Some(seen)),
+                Some(None) => {}
                 None => self.next = self.shared.ordinal_after(ordinal),
             }
         }
@@ -122,11 +144,18 @@ impl Loop {
             }
             let Some(ordinal) = found else { return Ok(None) };
             self.next = ordinal + 1;
-            match self.shared.read_ordinal(ordinal, |record| look(&self.shared, record))? {
-                Some(seen) => return Ok(Some(seen)),
+            match self.look_at(ordinal, &look)? {
+                Some(Some(seen)) => return Ok(Some(seen)),
+                Some(None) => {}
                 None => self.next = self.shared.ordinal_after(ordinal),
             }
         }
+    }
+
+    /// Looks at the key with an ordinal: nothing where there is none, or where it was looked at before.
+    fn look_at<R>(&mut self, ordinal: u64, look: impl Fn(&Shared, Record<'_>) -> Result<R>) -> Result<Option<Option<R>>> {
+        let (shared, seen) = (&self.shared, &mut self.seen);
+        shared.read_ordinal(ordinal, |record| if seen.insert(record.hash()) { look(shared, record).map(Some) } else { Ok(None) })
     }
 
     fn enter(&mut self) -> Result<()> {
@@ -149,16 +178,12 @@ impl Drop for Loop {
 }
 
 impl Shared {
-    /// The value's record of a key, with a pin that lasts as long as the file is open in any process; none is needed for
-    /// a store that nobody else writes.
-    pub(crate) fn hold(&self, hash: u64, key: &[u8]) -> Result<Option<(Position, Option<File>)>> {
+    /// A copy of the value's record of a key, however long it is: what is pinned for it is given back at once.
+    pub(crate) fn copy_of(&self, hash: u64, key: &[u8]) -> Result<Option<Copied>> {
         if self.mode == Mode::Private {
-            return Ok(self.published(hash, key)?.map(|(at, _)| (at, None)));
+            return Ok(self.get(hash, key)?.map(|record| Copied::of_record(&record)));
         }
         let instant = Instant::take(self)?;
-        let commit = instant.counters().sequence;
-        let Some(record) = self.get_at(commit, hash, key)? else { return Ok(None) };
-        let at = self.heap.position_of(record.bytes());
-        Ok(Some((at, Some(self.membership.lasting_pin(&self.locks_path(), commit)?))))
+        Ok(self.get_at(instant.counters().sequence, hash, key)?.map(|record| Copied::of_record(&record)))
     }
 }

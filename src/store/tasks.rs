@@ -20,6 +20,7 @@ use crate::store::commit::By;
 use crate::store::settings::{Settings, StoreKind};
 use crate::store::shared::{Mode, Shared};
 use crate::sys::atomic::Ordering;
+use crate::sys::file::{Kept, Open};
 use crate::sys::map::FileMap;
 use crate::sys::{clock, file};
 use crate::value::{Archive, Task};
@@ -37,11 +38,11 @@ pub(crate) struct TaskFiles {
     pub(crate) bits: MappedWords,
     pub(crate) queue: MappedWords,
     pub(crate) claims: MappedWords,
-    pub(crate) files: [File; 3],
+    pub(crate) files: [Kept; 3],
 }
 
 impl TaskFiles {
-    pub(crate) fn files(&self) -> [&File; 3] {
+    pub(crate) fn files(&self) -> [&Kept; 3] {
         self.files.each_ref()
     }
 }
@@ -107,12 +108,15 @@ impl Shared {
             };
             file.map_err(|error| super::open::cannot("open", &path(name), error))
         };
-        let map = |name: &str, file: &File| {
+        let map = |name: &str, file: &Kept| {
             let size = file::stamp(file).map_err(|error| Error::io("look at", &path(name), error))?.size;
-            let map = FileMap::new(file, TASKS_BYTES_MAX, size.max(1), self.mode != Mode::Reader);
+            let map = file.file().and_then(|file| FileMap::new(file, TASKS_BYTES_MAX, size.max(1), self.mode != Mode::Reader));
             map.map(MappedWords::new).map_err(|error| Error::io("map", &path(name), error))
         };
         let files = [open(NAMES[0])?, open(NAMES[1])?, open(NAMES[2])?];
+        let kept = |name: &str, file: File| super::open::kept(&self.live(), name, file);
+        let [bits, queue, claims] = files;
+        let files = [kept(NAMES[0], bits)?, kept(NAMES[1], queue)?, kept(NAMES[2], claims)?];
         let files =
             TaskFiles { bits: map(NAMES[0], &files[0])?, queue: map(NAMES[1], &files[1])?, claims: map(NAMES[2], &files[2])?, files };
         // Another thread may have been faster.

@@ -4,19 +4,110 @@ use super::crash;
 use crate::error::{Error, ErrorKind, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+/// Whether no file has this number.
+#[allow(unsafe_code)]
+fn is_closed(number: RawFd) -> bool {
+    // SAFETY: the call takes no memory, and only looks.
+    unsafe { libc::fcntl(number, libc::F_GETFD) == -1 }
+}
+
+/// Calls `open` so that what it opens gets a number above 2: a program may run without standard input, output or error, and what it
+/// prints would go into a file of the store that got such a number.
+pub(super) fn off_standard<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let mut in_the_way = Vec::new();
+    while (0..=2).any(is_closed) {
+        in_the_way.push(File::open("/dev/null")?);
+    }
+    open()
+}
+
+/// A file that stays open for long. A program may close descriptors that it does not know, as daemons do, and open files of its own under
+/// their numbers: so it is looked at, each time, whether the number is this file's still.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    file: ManuallyDrop<File>,
+    device: u64,
+    inode: u64,
+    /// Where this open file's position stands, which nothing else uses: who opens the same file once more may get the same number.
+    mark: Option<u64>,
+}
+
+/// Puts an open file's position where no other's is likely to be.
+fn mark(file: &File) -> Option<u64> {
+    // Within what every file system can say a file's length is.
+    let mark = super::process::random_words::<1>()[0] >> 24;
+    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    (is_file && nix::unistd::lseek(file, mark as i64, nix::unistd::Whence::SeekSet).is_ok()).then_some(mark)
+}
+
+impl Kept {
+    pub(crate) fn new(file: File) -> io::Result<Kept> {
+        let metadata = file.metadata()?;
+        Ok(Kept { device: metadata.dev(), inode: metadata.ino(), mark: mark(&file), file: ManuallyDrop::new(file) })
+    }
+
+    /// The same where it does not matter before it is used that it cannot be looked at.
+    pub(crate) fn of(file: File) -> Kept {
+        let (device, inode) = file.metadata().map_or((0, 0), |metadata| (metadata.dev(), metadata.ino()));
+        Kept { device, inode, mark: mark(&file), file: ManuallyDrop::new(file) }
+    }
+
+    /// Whether its number is its own still.
+    pub(crate) fn is_there(&self) -> bool {
+        self.file().is_ok()
+    }
+}
+
+#[allow(unsafe_code)]
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.is_there() {
+            // SAFETY: dropped once, here, and not used afterwards. Otherwise the number is somebody else's to close.
+            unsafe { ManuallyDrop::drop(&mut self.file) };
+        }
+    }
+}
+
+/// A file, or one that has to be looked at before it is used.
+pub(crate) trait Open {
+    fn file(&self) -> io::Result<&File>;
+}
+
+impl Open for File {
+    fn file(&self) -> io::Result<&File> {
+        Ok(self)
+    }
+}
+
+impl Open for Kept {
+    fn file(&self) -> io::Result<&File> {
+        let is_marked =
+            |mark: u64| nix::unistd::lseek(&*self.file, 0, nix::unistd::Whence::SeekCur).is_ok_and(|position| position as u64 == mark);
+        match self.file.metadata() {
+            Ok(metadata) if (metadata.dev(), metadata.ino()) == (self.device, self.inode) && self.mark.is_none_or(is_marked) => {
+                Ok(&self.file)
+            }
+            _ => Err(io::Error::other(
+                "its descriptor was closed by this program, which must leave those alone that it has not opened; open the store again",
+            )),
+        }
+    }
+}
+
 /// Opens an existing file.
 pub(crate) fn open(path: &Path, writable: bool) -> io::Result<File> {
-    OpenOptions::new().read(true).write(writable).open(path)
+    off_standard(|| OpenOptions::new().read(true).write(writable).open(path))
 }
 
 /// Opens a file to be read. Whatever else stands there is `InvalidInput`, and not waited for, as the other end of a pipe would be.
 pub(crate) fn open_only_file(path: &Path) -> io::Result<File> {
     let no_file = || Err(io::ErrorKind::InvalidInput.into());
-    match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+    match off_standard(|| OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)) {
         Ok(file) if file.metadata()?.is_file() => Ok(file),
         Ok(_) => no_file(),
         // A socket.
@@ -28,7 +119,7 @@ pub(crate) fn open_only_file(path: &Path) -> io::Result<File> {
 /// Opens a file for reading and writing, making an empty one if there is none. Its rights are `mode`, whatever the process's
 /// umask takes from other files: who shares a store says so with the mode.
 pub(crate) fn open_or_create(path: &Path, mode: u32) -> io::Result<File> {
-    match OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path) {
+    match off_standard(|| OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(path, true),
         outcome => {
             let file = outcome?;
@@ -59,9 +150,35 @@ pub(crate) fn create_directories(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Fails where this process may not make a file so long: the system would not only refuse it, but end the process by a signal.
+pub(crate) fn require_length(end: u64) -> io::Result<()> {
+    let (limit, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_FSIZE)?;
+    if end <= limit { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EFBIG)) }
+}
+
+/// To look before one asks for so much.
+const LARGE: u64 = 1 << 20;
+
+/// Bytes that are free on a file's disk.
+fn disk_left(file: &File) -> io::Result<u64> {
+    let disk = nix::sys::statvfs::fstatvfs(file)?;
+    if disk.blocks() == 0 {
+        // A file in memory: nobody says how much there is.
+        return Ok(u64::MAX);
+    }
+    #[allow(clippy::unnecessary_cast)]
+    Ok((disk.blocks_free() as u64).saturating_mul(disk.fragment_size() as u64))
+}
+
 /// Makes the file `length` bytes long at least, with disk blocks from `offset` on, so that no later store into a mapping
 /// of it can fail for want of space. Never changes a byte or shrinks the file: it may be repeated or come late.
-pub(crate) fn allocate(file: &File, offset: u64, length: u64) -> io::Result<()> {
+pub(crate) fn allocate(file: &impl Open, offset: u64, length: u64) -> io::Result<()> {
+    let file = file.file()?;
+    require_length(offset.saturating_add(length))?;
+    if length > LARGE && disk_left(file).is_ok_and(|left| left < length) {
+        // Some file systems keep what they had found of it when they notice that it is too little, and all others go without.
+        return Err(io::ErrorKind::StorageFull.into());
+    }
     loop {
         let outcome = nix::fcntl::fallocate(file, nix::fcntl::FallocateFlags::empty(), offset as i64, length as i64);
         crash::point("blocks allocated");
@@ -75,7 +192,8 @@ pub(crate) fn allocate(file: &File, offset: u64, length: u64) -> io::Result<()> 
 
 /// Gives a range's blocks back to the file system; it reads as zeros from then on. The file keeps its length. False where
 /// the file system cannot.
-pub(crate) fn punch(file: &File, offset: u64, length: u64) -> bool {
+pub(crate) fn punch(file: &impl Open, offset: u64, length: u64) -> bool {
+    let Ok(file) = file.file() else { return false };
     let flags = nix::fcntl::FallocateFlags::FALLOC_FL_PUNCH_HOLE | nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
     loop {
         let outcome = nix::fcntl::fallocate(file, flags, offset as i64, length as i64);
@@ -87,8 +205,8 @@ pub(crate) fn punch(file: &File, offset: u64, length: u64) -> bool {
 }
 
 /// Bytes of disk blocks that a file has.
-pub(crate) fn disk_bytes(file: &File) -> io::Result<u64> {
-    Ok(file.metadata()?.blocks() * 512)
+pub(crate) fn disk_bytes(file: &impl Open) -> io::Result<u64> {
+    Ok(file.file()?.metadata()?.blocks() * 512)
 }
 
 /// A path to an open file or directory itself, whatever its name is by now.
@@ -102,14 +220,17 @@ pub(crate) fn name_of(file: &File) -> PathBuf {
 }
 
 /// Writes all of `bytes` at `offset`.
-pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+pub(crate) fn write_at(file: &impl Open, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let file = file.file()?;
+    require_length(offset.saturating_add(bytes.len() as u64))?;
     file.write_all_at(bytes, offset)?;
     crash::point("file written");
     Ok(())
 }
 
 /// Reads up to `length` bytes at `offset`; fewer at the file's end.
-pub(crate) fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_at(file: &impl Open, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let file = file.file()?;
     let mut bytes = vec![0; length];
     let mut filled = 0;
     while filled < length {
@@ -125,7 +246,8 @@ pub(crate) fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec
 }
 
 /// Makes the bytes of a file power-safe. The system tells of a write that failed only once through each open file.
-pub(crate) fn sync_data(file: &File) -> io::Result<()> {
+pub(crate) fn sync_data(file: &impl Open) -> io::Result<()> {
+    let file = file.file()?;
     let outcome = file.sync_data();
     crash::about(|| name_of(file));
     crash::point("file synced");
@@ -141,7 +263,7 @@ pub(crate) fn begin_writing(file: &File) {
 
 /// Makes the names in a directory power-safe.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = File::open(path)?;
+    let directory = open(path, false)?;
     let outcome = directory.sync_all();
     crash::about(|| name_of(&directory));
     crash::point("directory synced");
@@ -150,8 +272,8 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 
 /// Opens a file once more, whatever stands at its path by now: what the system says of failed writes is said to each
 /// open file by itself.
-pub(crate) fn open_again(file: &File) -> io::Result<File> {
-    open(&path_of(file), true)
+pub(crate) fn open_again(file: &impl Open) -> io::Result<File> {
+    open(&path_of(file.file()?), true)
 }
 
 /// Renames within one file system, replacing what stands at `to`.
@@ -177,7 +299,12 @@ pub(crate) fn remove_directory(path: &Path) -> io::Result<()> {
 
 /// A file in memory that ends with the process.
 pub(crate) fn in_memory(name: &str) -> io::Result<File> {
-    Ok(File::from(nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?))
+    off_standard(|| Ok(File::from(nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?)))
+}
+
+/// The same open file once more.
+pub(crate) fn duplicate(file: &impl Open) -> io::Result<File> {
+    off_standard(|| file.file()?.try_clone())
 }
 
 /// Closes a descriptor that belongs to a thread which this process, made by fork, does not have.
@@ -215,8 +342,8 @@ pub(crate) struct Stamp {
     pub(crate) links: u64,
 }
 
-pub(crate) fn stamp(file: &File) -> io::Result<Stamp> {
-    Ok(stamp_of(&file.metadata()?))
+pub(crate) fn stamp(file: &impl Open) -> io::Result<Stamp> {
+    Ok(stamp_of(&file.file()?.metadata()?))
 }
 
 pub(crate) fn stamp_at(path: &Path) -> io::Result<Stamp> {

@@ -8,7 +8,7 @@ use super::atomic::{AtomicU32, Ordering};
 use super::crash;
 use std::cell::UnsafeCell;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How the mutex was obtained. Owner death must be answered by repair and [`RobustMutex::make_consistent`] before
 /// unlocking: unlocking without makes the mutex unusable for ever.
@@ -32,6 +32,7 @@ unsafe impl Sync for RobustMutex {}
 unsafe impl Send for RobustMutex {}
 
 const OWNER_DIED: u32 = 0x4000_0000;
+const HAS_SLEEPERS: u32 = 0x8000_0000;
 const THREAD_ID: u32 = 0x3fff_ffff;
 /// Where the kernel's lock word stands in the image, in 32-bit words.
 const LOCK_WORD: usize = if cfg!(target_env = "musl") { 1 } else { 0 };
@@ -102,14 +103,39 @@ impl RobustMutex {
     }
 
     /// Takes the mutex, waiting at most `wait` in the kernel.
+    ///
+    /// The wait is this function's own and not `pthread_mutex_timedlock`, whose deadline is one of the clock on the wall, which may be set
+    /// back while one waits. It does what those of glibc and musl do: says in the lock word that somebody sleeps, which makes the owner
+    /// wake one, and says so again when it has the mutex, since others may be asleep. A wake-up that is lost, with who was woken,
+    /// costs the others the rest of their `wait`.
     #[cold]
     pub(crate) fn lock_within(&self, wait: Duration) -> io::Result<Option<Acquired>> {
-        let deadline = super::clock::unix_nanoseconds().saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX / 2));
-        let deadline = libc::timespec { tv_sec: (deadline / 1_000_000_000) as _, tv_nsec: (deadline % 1_000_000_000) as _ };
-        // SAFETY: as in `try_lock`; the deadline is a valid time.
-        let code = unsafe { libc::pthread_mutex_timedlock(self.0.get(), &raw const deadline) };
-        crash::point("mutex waited for");
-        acquired(code)
+        let start = Instant::now();
+        let word = self.word();
+        loop {
+            let seen = word.load(Ordering::Relaxed);
+            if seen & THREAD_ID == 0 {
+                // SAFETY: as in `try_lock`.
+                let code = unsafe { libc::pthread_mutex_trylock(self.0.get()) };
+                crash::point("mutex waited for");
+                if code != libc::EBUSY {
+                    if matches!(code, 0 | libc::EOWNERDEAD) {
+                        word.fetch_or(HAS_SLEEPERS, Ordering::Relaxed);
+                    }
+                    return acquired(code);
+                }
+            } else if seen & THREAD_ID == nix::unistd::gettid().as_raw() as u32 {
+                return Err(io::Error::from_raw_os_error(libc::EDEADLK));
+            }
+            let left = wait.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            let sleepy = seen | HAS_SLEEPERS;
+            if seen & THREAD_ID != 0 && word.compare_exchange(seen, sleepy, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                super::futex::wait_on(word, sleepy, left);
+            }
+        }
     }
 
     /// Ends the state that an owner's death left, after repair.

@@ -37,7 +37,7 @@ pub(crate) fn before_termination(work: fn()) -> io::Result<()> {
     if *installed == this {
         return Ok(());
     }
-    let (reader, writer) = io::pipe()?;
+    let (reader, writer) = super::file::off_standard(io::pipe)?;
     // SAFETY: both descriptors were just made and are handed on, each to one owner; the writing end stays open for the handler.
     let mut reader = unsafe { File::from_raw_fd(reader.into_raw_fd()) };
     debug_assert!(reader.as_raw_fd() >= 0);

@@ -10,6 +10,7 @@ mod checkpoint;
 mod durable;
 mod examples;
 mod failing_calls;
+mod faults;
 mod file_cases;
 mod files_input;
 mod files_model;
@@ -47,6 +48,7 @@ fn child_entry() {
         bad_input::CHILDREN,
         checkpoint::CHILDREN,
         failing_calls::CHILDREN,
+        faults::CHILDREN,
         file_cases::CHILDREN,
         files_input::CHILDREN,
         files_model::CHILDREN,

@@ -242,11 +242,13 @@ fn write_until_removed(arguments: &[String]) {
         // All kinds of calls, among them growth, may meet the removal.
         let outcome = pod.set((arguments[1].as_str(), written), "x".repeat(100)).and_then(|()| pod.snapshot().map(drop));
         match outcome {
-            Ok(()) => written += 1,
+            Ok(()) => {
+                written += 1;
+                if written == 100 {
+                    say("writing");
+                }
+            }
             Err(error) => assert_eq!(error.kind(), ErrorKind::StoreRemoved, "{error}"),
-        }
-        if written == 100 {
-            say("writing");
         }
     }
     match pod.close() {

@@ -117,12 +117,14 @@ fn what_is_done_is_not_started_again_and_its_record_stays_byte_for_byte() {
     assert_eq!(record("ok"), ok);
     assert_eq!(place.field("t", "slow", "stdout"), "half\nwhole\n");
     let begun = |key: &str| noted(&place, "begun").iter().filter(|line| *line == key).count();
-    assert_eq!((begun("ok"), begun("bad"), begun("slow")), (1, 2, 2));
+    // A try of the bad one may have been killed before it could note anything.
+    assert_eq!((begun("ok"), begun("slow"), place.field("t", "bad", "_tries")), (1, 2, 2.into()));
+    let all_begun = noted(&place, "begun").len();
     let progress = place.tracker("t").progress();
     assert_eq!((progress.total, progress.done, progress.failed), (3, 2, 1));
     // Again: nothing starts, and what stands failed is still said. The number of failures is no exit code.
     place.run(&arguments).expect(1);
-    assert_eq!(noted(&place, "begun").len(), 5);
+    assert_eq!(noted(&place, "begun").len(), all_begun);
 }
 
 #[test]
