@@ -187,12 +187,12 @@ impl Numbers {
 
 #[test]
 fn a_flipped_byte_anywhere_in_a_log_is_found() {
-    assert!(run("flip-log", &["with control", "0"]) > 1000);
+    assert!(run("flip-log", &["with control", "0"]) > 300);
 }
 
 #[test]
 fn a_flipped_byte_anywhere_in_a_log_without_control_page_costs_at_most_what_was_written_last() {
-    assert!(run("flip-log", &["without control", "0"]) > 150);
+    assert!(run("flip-log", &["without control", "0"]) > 60);
 }
 
 fn flip_log(arguments: &[String]) {
@@ -201,7 +201,8 @@ fn flip_log(arguments: &[String]) {
     // The head's used bytes, a few of its padding, every byte of every record, and some unused behind.
     let places =
         (0..72).chain((88..4096).step_by(512)).chain(4096..patient.log_end).chain((patient.log_end..patient.log_end + 64).step_by(8));
-    let one_in = if with_control { 1 } else { 8 };
+    // Strides that come to every bit.
+    let one_in = if with_control { 3 } else { 17 };
     for at in every(one_in, places) {
         let trial = format!("byte {at} of the log of {}, {}", patient.log_end, arguments[1]);
         say(&trial);
@@ -250,12 +251,12 @@ fn put_aside(arguments: &[String]) {
 
 #[test]
 fn flipped_bytes_in_the_control_page_never_change_the_content() {
-    assert!(run("flip-control", &["1"]) >= 225);
+    assert!(run("flip-control", &["1"]) >= 112);
 }
 
 #[test]
 fn many_flipped_bytes_in_the_control_page_never_change_the_content() {
-    assert!(run("flip-control", &["64"]) >= 225);
+    assert!(run("flip-control", &["64"]) >= 112);
 }
 
 /// The store is closed in good order before each trial, so that the control page would be trusted.
@@ -265,7 +266,7 @@ fn flip_control(arguments: &[String]) {
     let mut numbers = Numbers(count as u64);
     patient.states.push([patient.states[TRANSACTIONS].clone(), vec![("after".to_owned(), json!(1))]].concat());
     drop(Pod::open(&patient.path).unwrap().set("after", 1));
-    for trial in every(4, 0..900) {
+    for trial in every(7, 0..900) {
         // All words of the page itself come up when one byte is flipped, later the process table.
         let places: Vec<usize> = (0..count)
             .map(

@@ -277,7 +277,7 @@ fn open_image(path: &Path) -> Pod {
 
 #[test]
 fn after_a_power_cut_the_files_are_those_of_one_saving() {
-    let images = asked("TASTYPOD_POWER_LOSS_IMAGES", 300).to_string();
+    let images = asked("TASTYPOD_POWER_LOSS_IMAGES", 200).to_string();
     let mut child = Child::start("power_loss_files", &[&images]);
     let lines = child.lines();
     for line in &lines {
