@@ -87,7 +87,8 @@ impl fmt::Display for Progress {
 }
 
 impl Tracker {
-    /// How far the work is, at a cost that does not depend on how many tasks there are.
+    /// How far the work is, at a cost that does not depend on how many tasks there are, but for those that are aborted or wait for a later
+    /// time, which are counted.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
