@@ -195,15 +195,29 @@ pub(crate) struct Tasks {
     pub(crate) brought: Word,
     /// What `brought` was when idle workers were last woken.
     pub(crate) woken: Word,
-    /// Finished tasks at moments: seconds since 1970 and how many, in turn.
+    /// Finished tasks at moments: coarse nanoseconds since boot and how many, in turn.
     pub(crate) samples: [[Word; 2]; SAMPLES],
-    /// How many samples were taken.
+    /// How many samples were taken, and how many of them before this run of the work began.
     pub(crate) sampled: Word,
+    pub(crate) samples_from: Word,
+    /// Coarse nanoseconds since boot when a claim ended.
+    pub(crate) last_end: Word,
 }
 
 impl Tasks {
     pub(crate) fn ready(&self) -> [&Word; 3] {
         [&self.bits_ready, &self.queue_ready, &self.claims_ready]
+    }
+
+    pub(crate) fn sample(&self, index: u64) -> &[Word; 2] {
+        &self.samples[index as usize % SAMPLES]
+    }
+
+    pub(crate) fn add_sample(&self, now: u64, done: u64) {
+        let [moment, finished] = self.sample(self.sampled.get());
+        moment.set(now);
+        finished.set(done);
+        self.sampled.set(self.sampled.get() + 1);
     }
 
     /// What must not change between a close in good order and the next open.
@@ -214,8 +228,11 @@ impl Tasks {
     }
 }
 
-/// Moments that the rate of work is found from.
+/// Moments that the rate of work is found from, and what lies at least between two of them: a minute and a little.
 pub(crate) const SAMPLES: usize = 32;
+pub(crate) const SAMPLE_NANOSECONDS: u64 = 2_000_000_000;
+/// After so long without a claim, the next one begins a new run of the work.
+pub(crate) const IDLE_NANOSECONDS: u64 = 2_000_000_000;
 
 /// Bytes of the files that have disk blocks. Only ever raised, by anybody who allocated.
 #[derive(Debug)]

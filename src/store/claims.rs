@@ -196,6 +196,7 @@ impl Shared {
             } else {
                 tasks.claims_used.set(place + 1);
             }
+            self.sample_start()?;
             tasks.claims.set(tasks.claims.get() + 1);
             return Ok(place);
         }
@@ -243,6 +244,7 @@ impl Shared {
             self.set_word(place, 7, tasks.claims_free.get())?;
             tasks.claims_free.set(place + 1);
             tasks.claims.set(tasks.claims.get().saturating_sub(1));
+            tasks.last_end.set(clock::coarse_nanoseconds());
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::key::Key;
 use crate::limits::TASKS_BYTES_MAX;
 use crate::log::batch::{Batch, Claiming, Pending};
 use crate::log::record::{Kind, Record, Standing, Tally};
+use crate::segment::control::{IDLE_NANOSECONDS, SAMPLE_NANOSECONDS};
 use crate::segment::counters::Counters;
 use crate::segment::heap::Position;
 use crate::segment::words::MappedWords;
@@ -444,18 +445,28 @@ impl Shared {
         Ok(count)
     }
 
-    /// Takes a sample of how much is finished, for the rate of work. Under the mutex.
+    /// Notes how much is finished, for the rate of work. Under the mutex.
     pub(crate) fn take_sample(&self, counters: &Counters) {
         let tasks = &self.control.tasks;
-        let now = clock::unix_seconds();
-        let count = tasks.sampled.get();
-        let place = |count: u64| &tasks.samples[count as usize % tasks.samples.len()];
-        if count > 0 && place(count - 1)[0].get() == now {
-            return;
+        let (now, count) = (clock::coarse_nanoseconds(), tasks.sampled.get());
+        if count == tasks.samples_from.get() || now >= tasks.sample(count - 1)[0].get() + SAMPLE_NANOSECONDS {
+            tasks.add_sample(now, counters.done);
         }
-        place(count)[0].set(now);
-        place(count)[1].set(counters.done);
-        tasks.sampled.set(count + 1);
+    }
+
+    /// Notes that a task is taken up. Where nobody worked for a while a new run of the work begins, which the rate of the one
+    /// before says nothing about. Under the mutex.
+    pub(crate) fn sample_start(&self) -> Result<()> {
+        let tasks = &self.control.tasks;
+        if tasks.claims.get() > 0 {
+            return Ok(());
+        }
+        let now = clock::coarse_nanoseconds();
+        if tasks.sampled.get() == 0 || now >= tasks.last_end.get() + IDLE_NANOSECONDS {
+            tasks.samples_from.set(tasks.sampled.get());
+            tasks.add_sample(now, self.counters()?.done);
+        }
+        Ok(())
     }
 }
 

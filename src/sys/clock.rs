@@ -17,14 +17,9 @@ pub(crate) fn unix_nanoseconds() -> u64 {
     nanoseconds(ClockId::CLOCK_REALTIME)
 }
 
-/// Nanoseconds since the Unix epoch, to the kernel's tick.
+/// Nanoseconds since the Unix epoch, to the kernel's tick: a few nanoseconds a call.
 pub(crate) fn coarse_unix_nanoseconds() -> u64 {
     nanoseconds(ClockId::CLOCK_REALTIME_COARSE)
-}
-
-/// Seconds since the Unix epoch: a few nanoseconds a call.
-pub(crate) fn unix_seconds() -> u64 {
-    coarse_unix_nanoseconds() / 1_000_000_000
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {

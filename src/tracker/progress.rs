@@ -6,10 +6,10 @@ use crate::tracker::Tracker;
 use serde::Serialize;
 use std::fmt;
 
-/// Seconds that the rate is taken over.
-const WINDOW_SECONDS: u64 = 60;
+/// What the rate is taken over.
+const WINDOW_NANOSECONDS: u64 = 60_000_000_000;
 
-/// Counts of one instant, and the rate of the last minute, of all processes together.
+/// Counts of one instant, and the rate of this run's last minute, of all processes together.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -43,9 +43,11 @@ pub struct Progress {
     pub ready: usize,
     /// Those of `todo` that wait for a later time, `_not_before`.
     pub waiting: usize,
-    /// Tasks done in a second, over the last minute.
+    /// Tasks done in a second, over the last minute of this run: of the time since somebody took up a task where for two seconds
+    /// nobody had worked on any.
     pub rate: f64,
-    /// Seconds until all is finished at this rate; nothing where that cannot be said.
+    /// Seconds until all is finished at this rate; nothing where that cannot be said, as before the first
+    /// is done.
     pub eta_seconds: Option<f64>,
 }
 
@@ -121,17 +123,18 @@ impl Tracker {
         }
     }
 
-    /// Tasks done in a second, since the oldest sample of the window.
+    /// Tasks done in a second, since the oldest sample of the window and of this run.
     fn rate(&self, done: u64) -> f64 {
         let tasks = &self.pod().shared.control.tasks;
-        let now = clock::unix_seconds();
+        let now = clock::coarse_nanoseconds();
         let count = tasks.sampled.get();
-        let oldest = (count.saturating_sub(SAMPLES as u64 - 1)..count)
+        // Read without the mutex: a sample that is being replaced may be half of each, which only another one shows.
+        let oldest = (count.saturating_sub(SAMPLES as u64 - 1).max(tasks.samples_from.get())..count)
             .map(|index| {
-                let [moment, finished] = &tasks.samples[index as usize % SAMPLES];
+                let [moment, finished] = tasks.sample(index);
                 (moment.get(), finished.get())
             })
-            .find(|(moment, finished)| *moment + WINDOW_SECONDS >= now && *moment < now && *finished <= done);
-        oldest.map_or(0.0, |(moment, finished)| (done - finished) as f64 / (now - moment) as f64)
+            .find(|(moment, finished)| *moment + WINDOW_NANOSECONDS >= now && *moment < now && *finished <= done);
+        oldest.map_or(0.0, |(moment, finished)| (done - finished) as f64 * 1e9 / (now - moment) as f64)
     }
 }

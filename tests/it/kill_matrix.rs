@@ -880,7 +880,7 @@ fn durable_writes(armed: &Armed<'_>) {
 }
 
 const fn scenario(name: &'static str, prepare: fn(&Path), act: fn(&Armed<'_>)) -> Scenario {
-    Scenario { name, prepare, act, with_survivor: true, without_survivor: true, ends: 8, sample: 16 }
+    Scenario { name, prepare, act, with_survivor: true, without_survivor: true, ends: 4, sample: 6 }
 }
 
 /// Saved, then changed in every way.
@@ -963,29 +963,29 @@ const SCENARIOS: &[Scenario] = &[
     scenario("transaction", base, transaction),
     scenario("extend", base, on_open!(|pod| pod.extend((0..12).map(|n| (n, n))); |pod| pod.extend((6..18).map(|n| (n, -n))))),
     scenario("snapshot", base, snapshots),
-    Scenario { ends: 6, sample: 24, ..scenario("claims and endings", with_tasks, claims_and_endings) },
-    Scenario { ends: 6, sample: 10, ..scenario("reclaim", with_tasks, reclaim) },
-    Scenario { ends: 6, sample: 10, ..scenario("a claim given up", with_tasks, given_up) },
-    Scenario { ends: 6, sample: 10, ..scenario("rules of tasks", with_tasks, rules_of_tasks) },
-    Scenario { ends: 6, sample: 10, ..scenario("becomes a tracker", base, becomes_a_tracker) },
-    Scenario { ends: 6, sample: 8, ..scenario("segments", nearly_full_segment, across_segments) },
-    Scenario { ends: 6, sample: 8, ..scenario("segments again", with_dead_segments, segments_again) },
-    Scenario { ends: 6, sample: 8, ..scenario("cleaning", with_a_segment_in_cleaning, cleaning) },
-    Scenario { ends: 6, sample: 10, ..scenario("compaction", with_holes, compaction) },
-    Scenario { ends: 6, sample: 10, ..scenario("compaction again", compacted_with_holes, compaction) },
-    Scenario { ends: 6, sample: 10, ..scenario("compaction that goes on", half_compacted, compaction) },
-    Scenario { ends: 6, sample: 10, ..scenario("clearing", with_holes, clearing) },
-    Scenario { ends: 6, sample: 8, ..scenario("segments given back", with_dead_segments, segments_given_back) },
-    Scenario { ends: 6, sample: 8, ..scenario("growth begins", nearly_due, growth_begins) },
-    Scenario { ends: 6, sample: 8, ..scenario("growth ends", nearly_grown, growth_ends) },
-    Scenario { ends: 6, sample: 8, ..scenario("growth", nearly_due, growth_whole) },
+    Scenario { ends: 5, sample: 14, ..scenario("claims and endings", with_tasks, claims_and_endings) },
+    Scenario { ends: 4, sample: 5, ..scenario("reclaim", with_tasks, reclaim) },
+    Scenario { ends: 4, sample: 5, ..scenario("a claim given up", with_tasks, given_up) },
+    Scenario { ends: 4, sample: 5, ..scenario("rules of tasks", with_tasks, rules_of_tasks) },
+    Scenario { ends: 4, sample: 5, ..scenario("becomes a tracker", base, becomes_a_tracker) },
+    Scenario { ends: 3, sample: 4, ..scenario("segments", nearly_full_segment, across_segments) },
+    Scenario { ends: 3, sample: 4, ..scenario("segments again", with_dead_segments, segments_again) },
+    Scenario { ends: 3, sample: 4, ..scenario("cleaning", with_a_segment_in_cleaning, cleaning) },
+    Scenario { ends: 4, sample: 5, ..scenario("compaction", with_holes, compaction) },
+    Scenario { ends: 4, sample: 5, ..scenario("compaction again", compacted_with_holes, compaction) },
+    Scenario { ends: 4, sample: 5, ..scenario("compaction that goes on", half_compacted, compaction) },
+    Scenario { ends: 4, sample: 5, ..scenario("clearing", with_holes, clearing) },
+    Scenario { ends: 3, sample: 4, ..scenario("segments given back", with_dead_segments, segments_given_back) },
+    Scenario { ends: 3, sample: 4, ..scenario("growth begins", nearly_due, growth_begins) },
+    Scenario { ends: 3, sample: 4, ..scenario("growth ends", nearly_grown, growth_ends) },
+    Scenario { ends: 3, sample: 4, ..scenario("growth", nearly_due, growth_whole) },
     Scenario {
         ends: 6,
         sample: 10,
         ..scenario("checkpoint", behind, on_open!(|pod| pod.sync(); |pod| pod.set("k2", 1); |pod| pod.sync()))
     },
-    Scenario { ends: 6, sample: 10, ..scenario("first checkpoint", left_by_a_kill, on_open!(|pod| pod.sync())) },
-    Scenario { ends: 6, sample: 10, ..scenario("revert", behind, on_open!(|pod| pod.revert(); |pod| pod.set("k2", 1))) },
+    Scenario { ends: 4, sample: 5, ..scenario("first checkpoint", left_by_a_kill, on_open!(|pod| pod.sync())) },
+    Scenario { ends: 4, sample: 5, ..scenario("revert", behind, on_open!(|pod| pod.revert(); |pod| pod.set("k2", 1))) },
     Scenario {
         ends: 6,
         sample: 10,
@@ -995,10 +995,10 @@ const SCENARIOS: &[Scenario] = &[
             on_open!(|pod| pod.convert(tastypod::Conversion::new().gzipped(true).file_size(5)); |pod| pod.set("k2", 1)),
         )
     },
-    Scenario { ends: 6, sample: 14, ..scenario("isolated publish", base, isolated_publish) },
-    Scenario { with_survivor: false, ends: 6, sample: 10, ..scenario("load", files_only, open_and_set) },
-    Scenario { with_survivor: false, ends: 6, sample: 10, ..scenario("adoption", of_tastypy, open_and_set) },
-    Scenario { with_survivor: false, ends: 6, sample: 10, ..scenario("edit", edited, open_and_set) },
+    Scenario { ends: 5, sample: 8, ..scenario("isolated publish", base, isolated_publish) },
+    Scenario { with_survivor: false, ends: 4, sample: 5, ..scenario("load", files_only, open_and_set) },
+    Scenario { with_survivor: false, ends: 4, sample: 5, ..scenario("adoption", of_tastypy, open_and_set) },
+    Scenario { with_survivor: false, ends: 4, sample: 5, ..scenario("edit", edited, open_and_set) },
 ];
 
 #[test]
@@ -1143,8 +1143,8 @@ fn repair_role(_: &[String]) {
     let states: Vec<&str> = states.split(' ').collect();
     let (mut writer_points, mut repair_kills, mut second_kills) = (0, 0, 0);
     'writer: for writer_point in 1.. {
-        // Of the pairs every third is tried, from a start that changes: all of them in some runs.
-        let sampling = Sampling::new(60, 0, 20);
+        // Of the pairs every sixth is tried, from a start that changes: all of them in some runs.
+        let sampling = Sampling::new(60, 0, 10);
         for repair_point in (1..).filter(|point| sampling.includes(point + writer_point)) {
             let context = format!("a writer killed at point {writer_point}, its repairer at point {repair_point}");
             let path = directory.path().join(format!("{writer_point}-{repair_point}"));

@@ -54,7 +54,7 @@ fn a_queue_that_is_filled_and_emptied_for_ever_stays_small() {
     pod.set("stays", 1).unwrap();
     let value = "v".repeat(300);
     let mut most = 0;
-    for n in 0..200_000 {
+    for n in 0..120_000 {
         pod.set(n, &value).unwrap();
         if n >= 100 {
             pod.remove(n - 100).unwrap();

@@ -391,14 +391,16 @@ fn waits_role(arguments: &[String]) {
 
 #[test]
 fn waiting_for_a_task_takes_next_to_no_processor_time() {
-    for what in ["backoff", "far future", "held", "held with a lease", "held past its lease and exhausted"] {
+    let cases = ["backoff", "far future", "held", "held with a lease", "held past its lease and exhausted"];
+    // All wait at the same time.
+    let waiting = cases.map(|what| {
         let options = match what {
             "backoff" => Options::new().backoff(HOUR, 1.0, HOUR),
             "held with a lease" => Options::new().lease(HOUR),
             "held past its lease and exhausted" => Options::new().lease(SOON).max_tries(1),
             _ => Options::new(),
         };
-        let (_directory, path, tracker) = store(options);
+        let (directory, path, tracker) = store(options);
         tracker.merge([("a", if what == "far future" { json!({"_not_before": 1e18}) } else { json!({}) })]).unwrap();
         let claim = tracker.claim().unwrap();
         let mut held = Vec::new();
@@ -413,7 +415,9 @@ fn waiting_for_a_task_takes_next_to_no_processor_time() {
         } else {
             "TimedOut"
         };
-        let mut waiter = Child::start("case_waits", &[text(&path)]);
+        (what, expected, Child::start("case_waits", &[text(&path)]), (tracker, held, directory))
+    });
+    for (what, expected, mut waiter, _held) in waiting {
         assert_eq!(waiter.line().as_deref(), Some(expected), "{what}");
         let microseconds: i64 = waiter.line().unwrap().parse().unwrap();
         println!("{what}: {microseconds} microseconds");

@@ -451,20 +451,33 @@ fn where_there_is_no_terminal_progress_is_said_on_a_line_now_and_then() {
 // C5: progress after a resume.
 
 #[test]
-fn after_a_resume_progress_begins_where_it_was_and_never_goes_beyond_100() {
+fn after_a_resume_progress_begins_where_it_was_and_its_rate_is_that_of_this_run() {
     let place = Place::new();
-    place.shell("seq 100 | tastypod add t").expect(0);
-    place.run(&["run", "t", "-q", "-j1", "--halt", "soon,success=90", "--", "true"]).expect(1);
+    place.shell("seq 1000 | tastypod add t").expect(0);
+    let status =
+        |tracker: &str| -> serde_json::Value { serde_json::from_str(&place.run(&["status", tracker, "--json"]).expect(0).out).unwrap() };
+    // The rate of this run is far above that of the next.
+    place.run(&["run", "t", "-q", "-j1", "--halt", "soon,success=960", "--", "true"]).expect(1);
+    std::thread::sleep(std::time::Duration::from_millis(2100));
     let watching = place.start(&["status", "t", "--watch", "--json", "--interval", "10ms"]);
-    place.run(&["run", "t", "-q", "-j2", "--", "true"]).expect(0);
+    let started = std::time::Instant::now();
+    let run = place.start(&["run", "t", "-q", "-j1", "--", "sh", "-c", "sleep 0.1"]);
+    until("a tenth is done", || status("t")["done"].as_u64().unwrap() >= 970);
+    let (seen, soon) = (status("t"), started.elapsed().as_secs_f64());
+    let (done, rate, eta) = (seen["done"].as_f64().unwrap() - 960.0, seen["rate"].as_f64().unwrap(), seen["eta_seconds"].as_f64());
+    // What one sees from outside, the start of the programs included.
+    assert!(rate > 0.0 && rate <= 10.5 && rate >= (done - 1.0) / soon, "{rate} a second, {done} done after {soon}");
+    assert!((eta.unwrap() - (40.0 - done) / rate).abs() < 0.01, "{seen}");
+    run.end().expect(0);
     let out = watching.end().expect(0).out;
     let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let percents: Vec<u64> = lines.iter().map(|line| line["percent"].as_u64().unwrap()).collect();
-    assert!(percents[0] >= 90 && percents.is_sorted() && percents.last() == Some(&100), "{percents:?}");
-    // A tracker on which nothing was done has no rate, and nobody knows when it ends.
+    assert!(percents[0] == 96 && percents.is_sorted() && percents.last() == Some(&100), "{percents:?}");
+    // Nothing is said before the first is done, nor of a tracker on which nothing was done.
+    let before: Vec<_> = lines.iter().filter(|line| line["done"] == 960 && line["claimed"] == 1).collect();
+    assert!(before.iter().all(|line| line["eta_seconds"].is_null() && line["rate"] == 0.0), "{before:?}");
     place.run(&["add", "u", "a"]).expect(0);
-    let status: serde_json::Value = serde_json::from_str(&place.run(&["status", "u", "--json"]).expect(0).out).unwrap();
-    assert!(status["eta_seconds"].is_null() && status["rate"] == 0.0, "{status}");
+    assert!(status("u")["eta_seconds"].is_null() && status("u")["rate"] == 0.0);
 }
 
 // C12, R14, R16: joblogs.

@@ -176,6 +176,6 @@ fn a_run_whose_lease_is_over_loses_its_task() {
     assert_eq!(place.field("t", "a", "stdout"), "second a\n");
     // One that gives its signs of life keeps its task however long it takes.
     place.run(&["add", "t", "b"]).expect(0);
-    place.run(&["run", "t", "-j2", "--", "sh", "-c", "sleep 5; echo kept"]).expect(0);
+    place.run(&["run", "t", "-j2", "--", "sh", "-c", "sleep 3; echo kept"]).expect(0);
     assert_eq!((place.field("t", "b", "stdout"), place.field("t", "b", "_tries")), (json!("kept\n"), json!(1)));
 }

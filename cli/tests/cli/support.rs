@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A hang is a failure; nothing here takes so long.
@@ -134,14 +135,17 @@ impl Started {
     }
 
     pub fn end(mut self) -> Ended {
-        let (out, err) = (self.child.stdout.take(), self.child.stderr.take());
+        // Read while it runs, since it may say more than a pipe holds.
+        fn read(stream: Option<impl std::io::Read + Send + 'static>, mut text: Vec<u8>) -> JoinHandle<Vec<u8>> {
+            std::thread::spawn(move || {
+                stream.map(|mut stream| stream.read_to_end(&mut text));
+                text
+            })
+        }
+        let stdout = read(self.child.stdout.take(), std::mem::take(&mut self.out));
+        let stderr = read(self.child.stderr.take(), std::mem::take(&mut self.err));
         let status = wait(&mut self.child);
-        let read = |stream: Option<Box<dyn std::io::Read>>, mut text: Vec<u8>| {
-            stream.map(|mut stream| stream.read_to_end(&mut text));
-            text
-        };
-        let stdout = read(out.map(|out| Box::new(out) as _), std::mem::take(&mut self.out));
-        let stderr = read(err.map(|err| Box::new(err) as _), std::mem::take(&mut self.err));
+        let [stdout, stderr] = [stdout, stderr].map(|text| text.join().expect("it only reads"));
         Ended::of(&Output { status, stdout, stderr })
     }
 }
