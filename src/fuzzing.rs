@@ -40,7 +40,7 @@ pub fn scan_log(bytes: &[u8]) -> std::io::Result<(u64, u64)> {
             let _ = walk_value(record.value());
         }
     }
-    let _ = scan.finds_later_transaction();
+    let _ = scan.later(salt);
     Ok((transactions, records))
 }
 

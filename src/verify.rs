@@ -11,6 +11,7 @@ use crate::log::scan::{Ended, Scan};
 use crate::segment::counters::Counters;
 use crate::segment::heap::{Position, Segment};
 use crate::segment::slots::State;
+use crate::store::aside;
 use crate::store::locked::Locked;
 use crate::store::shared::{Mode, Shared};
 use crate::store::snapshot::Instant;
@@ -19,6 +20,7 @@ use crate::sys::{file, process};
 use crate::value;
 use hashbrown::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What [`Pod::verify`](crate::Pod::verify) found.
@@ -33,6 +35,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     findings: Vec<String>,
+    put_aside: Vec<PathBuf>,
     transactions: u64,
     records: u64,
     keys: u64,
@@ -65,6 +68,19 @@ impl Report {
         &self.findings
     }
 
+    /// Logs of which a part could not be used once and was let go, as a whole, oldest first: files beside the log, for whoever looks for
+    /// something in them. At most three, and nothing that is wrong now; they may be removed.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// assert!(pod.verify()?.put_aside().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn put_aside(&self) -> &[PathBuf] {
+        &self.put_aside
+    }
+
     fn find(&mut self, finding: impl Into<String>) {
         if self.findings.len() < 1000 {
             self.findings.push(finding.into());
@@ -81,11 +97,13 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} transactions, {} records, {} keys checked: ", self.transactions, self.records, self.keys)?;
-        if self.is_clean() {
-            return f.write_str("clean");
+        match self.findings.len() {
+            0 => f.write_str("clean")?,
+            count => write!(f, "{count} findings")?,
         }
-        write!(f, "{} findings", self.findings.len())?;
-        self.findings.iter().try_for_each(|finding| write!(f, "\n  {finding}"))
+        self.findings.iter().try_for_each(|finding| write!(f, "\n  {finding}"))?;
+        let aside = |path: &PathBuf| write!(f, "\n  put aside, since a part of it was let go: {}", path.display());
+        self.put_aside.iter().try_for_each(aside)
     }
 }
 
@@ -245,7 +263,7 @@ struct Replayed<'a> {
 
 pub(crate) fn verify(shared: &Shared, timeout: Duration) -> Result<Report> {
     shared.enter()?;
-    let mut report = Report::default();
+    let mut report = Report { put_aside: aside::all(&shared.live()), ..Report::default() };
     match shared.mode {
         // Under the mutex nothing changes meanwhile.
         Mode::Writer => {

@@ -1,7 +1,7 @@
 //! `tastypod repair`: gets a damaged store to open again, and throws nothing away.
 //!
 //! What is wrong with the shared state is moved out of it, least first, until the store opens and is clean: first the tables that are made from
-//! the log, then the log, whose saved part stands in the JSON files. Of those, files are made anew without the lines that cannot be read. What
+//! the log, then what stands in the log behind a place that cannot be read, then the log, whose saved part stands in the JSON files. Of those, files are made anew without the lines that cannot be read. What
 //! was moved lies in a directory beside the store afterwards. For a file that is missing or cut off, and for the manifest, nothing makes up.
 
 use crate::outcome::{Outcome, Result, Trouble};
@@ -42,14 +42,19 @@ enum Damage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Tables,
+    Rest,
     Log,
 }
+
+/// In this order.
+const STEPS: [Step; 3] = [Step::Tables, Step::Rest, Step::Log];
 
 impl Step {
     fn explained(self) -> &'static str {
         match self {
-            Step::Tables => {
-                "move the tables of .live away, and copy the log: they are made again from it, and nothing is lost; where it contradicts itself, from the JSON files: lost is then what was changed after the last saving"
+            Step::Tables => "move the tables of .live away, and copy the log: they are made again from it, and nothing is lost",
+            Step::Rest => {
+                "let go of what stands in the log behind a place that cannot be read: lost are the transactions that the message above names, but for what the JSON files have of them"
             }
             Step::Log => {
                 "move all of .live away, the log too: what was saved stands in the JSON files; lost is what was changed after the last saving"
@@ -61,7 +66,10 @@ impl Step {
 impl Damage {
     fn explained(&self) -> String {
         match self {
-            Damage::Live => format!("{}; and where that does not help, {}", Step::Tables.explained(), Step::Log.explained()),
+            Damage::Live => {
+                let [tables, rest, log] = STEPS.map(Step::explained);
+                format!("{tables}; where that does not help, {rest}; and where that does not help either, {log}")
+            }
             Damage::Lines { shard, .. } => {
                 format!(
                     "move {} away, and put a file with its other lines in its place: lost are those that cannot be read, or say what others say too",
@@ -200,8 +208,11 @@ fn keep_readable_lines(store: &Path, shard: &Path, named: u64, quarantine: &Path
 }
 
 fn act(step: Step, store: &Path, quarantine: &Path) -> Result<()> {
-    if step == Step::Log {
-        return move_away(store, ".live", quarantine);
+    match step {
+        Step::Log => return move_away(store, ".live", quarantine),
+        // What does not open in this way is left to the next step.
+        Step::Rest => return Options::new().create(false).salvage(true).open(store).and_then(|pod| pod.close()).or(Ok(())),
+        Step::Tables => {}
     }
     let (log, copy) = (store.join(".live/log"), quarantine.join("log.before"));
     if log.exists() {
@@ -212,7 +223,7 @@ fn act(step: Step, store: &Path, quarantine: &Path) -> Result<()> {
 
 /// Does what can be done, until nothing is wrong. What still is, if anything.
 fn mend(store: &Path, quarantine: &Path) -> Result<Option<String>> {
-    let mut steps = [Step::Tables, Step::Log].into_iter();
+    let mut steps = STEPS.into_iter();
     let mut before = None;
     while let Some((damage, finding)) = diagnose(store)? {
         // What did not help once will not help again.

@@ -48,27 +48,43 @@ fn in_files(store: &Path) -> Result<Vec<String>> {
     Ok(findings)
 }
 
+/// What `verify` tells.
+pub struct Looked {
+    /// All that is wrong.
+    pub findings: Vec<String>,
+    /// In words, what was looked at.
+    said: String,
+    put_aside: Vec<PathBuf>,
+}
+
 /// All that is wrong, and in words what was looked at.
-pub fn look(path: &Path) -> Result<(Vec<String>, String)> {
+pub fn look(path: &Path) -> Result<Looked> {
     let report = match store::pod_to_read(path) {
         Ok(pod) => pod.verify()?,
-        Err(trouble) if trouble.code == 4 => return Ok((vec![trouble.message], "it cannot be opened".to_owned())),
+        Err(trouble) if trouble.code == 4 => {
+            return Ok(Looked { findings: vec![trouble.message], said: "it cannot be opened".to_owned(), put_aside: Vec::new() });
+        }
         Err(trouble) => return Err(trouble),
     };
     let mut findings = report.findings().to_vec();
     findings.extend(in_files(path)?);
-    let said = report.to_string();
-    Ok((findings, said.lines().next().unwrap_or_default().to_owned()))
+    let said = report.to_string().lines().next().unwrap_or_default().to_owned();
+    Ok(Looked { findings, said, put_aside: report.put_aside().to_owned() })
 }
 
 pub fn verify(args: &Args) -> Result {
-    let (findings, said) = look(&args.store)?;
+    let Looked { findings, said, put_aside } = look(&args.store)?;
     output::print(|out| {
         if args.json {
-            return output::line(out, json!({"schema": output::SCHEMA, "clean": findings.is_empty(), "findings": findings}));
+            return output::line(
+                out,
+                json!({"schema": output::SCHEMA, "clean": findings.is_empty(), "findings": findings, "put_aside": put_aside}),
+            );
         }
         output::line(out, said)?;
-        findings.iter().try_for_each(|finding| output::line(out, format!("  {finding}")))
+        findings.iter().try_for_each(|finding| output::line(out, format!("  {finding}")))?;
+        let aside = |path: &PathBuf| output::line(out, format!("  put aside, since a part of it was let go: {}", path.display()));
+        put_aside.iter().try_for_each(aside)
     })?;
     Ok(if findings.is_empty() { Outcome::Done } else { Outcome::Corrupt })
 }

@@ -31,6 +31,16 @@ pub(crate) struct End {
     pub(crate) at: Position,
     /// What was wrong there. An unfinished transaction and unused space look the same.
     pub(crate) why: &'static str,
+    /// A jump to where nothing is: a segment is entered before the jump to it is written.
+    dead_end: Option<Position>,
+}
+
+/// Proof that more was committed than was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Later {
+    pub(crate) at: Position,
+    /// The transaction that it belongs to, where something of it is there.
+    pub(crate) version: Option<u64>,
 }
 
 /// A place between two frames, and what is known there.
@@ -61,6 +71,7 @@ pub(crate) struct Scan<'a> {
     /// Which segments were read, and those that are torn, by their indices.
     is_read: Vec<bool>,
     torn: Vec<usize>,
+    dead_end: Option<Position>,
 }
 
 /// What stands at a place of the log.
@@ -84,7 +95,7 @@ impl<'a> Scan<'a> {
             Place { at: Position::NONE, index: 0, counters: Counters::default(), fingerprint: 0, records: 0, start: Position::NONE };
         let place = segments.first().map_or(nowhere, |first| Place::entering(0, *first));
         let is_read = (0..segments.len()).map(|index| index == 0).collect();
-        Scan { heap, ready, segments, place, is_tolerant: false, is_read, torn: Vec::new() }
+        Scan { heap, ready, segments, place, is_tolerant: false, is_read, torn: Vec::new(), dead_end: None }
     }
 
     /// The same for a log that a power cut may have left: of a segment that was taken anew the old head may still be there
@@ -96,11 +107,11 @@ impl<'a> Scan<'a> {
     /// The next transaction, or why there is none.
     pub(crate) fn next(&mut self) -> Result<Transaction<'a>, End> {
         if self.segments.is_empty() {
-            return Err(End { at: Segment(0).first(), why: "no segment has a head" });
+            return Err(End { at: Segment(0).first(), why: "no segment has a head", dead_end: None });
         }
         // What is looked at beyond the last transaction is not of the log.
         let (mut read, mut torn) = (Vec::new(), Vec::new());
-        let (transaction, place) = self.walk(self.place, &mut read, &mut torn)?;
+        let (transaction, place) = self.walk(self.place, &mut read, &mut torn).inspect_err(|end| self.dead_end = end.dead_end)?;
         self.place = place;
         self.torn.extend(torn);
         for index in read.into_iter().chain([place.index]) {
@@ -113,6 +124,7 @@ impl<'a> Scan<'a> {
         let mut place = from;
         let mut records = Vec::new();
         loop {
+            let mut dead_end = None;
             let entered = match self.step(&place) {
                 Ok(Step::Record(record)) => {
                     let at = place.at;
@@ -124,7 +136,10 @@ impl<'a> Scan<'a> {
                     }
                     continue;
                 }
-                Ok(Step::Jump(target)) => self.entered(&place, Some(target)),
+                Ok(Step::Jump(target)) => {
+                    dead_end = Some(place.at);
+                    self.entered(&place, Some(target))
+                }
                 Err(why) if self.is_tolerant => {
                     let entered = self.entered(&place, None).map_err(|_| why);
                     if entered.is_ok() {
@@ -134,7 +149,7 @@ impl<'a> Scan<'a> {
                 }
                 Err(why) => Err(why),
             };
-            let entered = entered.map_err(|why| End { at: from.at, why })?;
+            let entered = entered.map_err(|why| End { at: from.at, why, dead_end })?;
             // Segments between were taken anew. What they held of this transaction is not needed any more.
             if entered.counters.sequence > place.counters.sequence && !records.is_empty() {
                 return Ok((Transaction { records, end: None }, entered));
@@ -205,25 +220,38 @@ impl<'a> Scan<'a> {
         outcome
     }
 
-    /// Whether what is missing was written once, so that the log was damaged rather than cut off: a segment that a later
-    /// transaction entered, or a whole later transaction, stands behind the place where the walk ended.
-    pub(crate) fn finds_later_transaction(&self) -> Option<Position> {
+    /// Whether what is missing was written once, so that the log was damaged rather than cut off: behind the place where the walk ended
+    /// stands a segment that a later transaction entered, a record of a transaction later than the next, which begins only when that
+    /// is committed, or a jump that leads nowhere. The newest of those.
+    pub(crate) fn later(&self, seed: u64) -> Option<Later> {
         let ahead = self.segments.get(self.place.index..).unwrap_or_default();
-        if let Some((segment, _)) = ahead.iter().find(|(_, header)| header.counters.sequence > self.place.counters.sequence) {
-            return Some(segment.head());
-        }
-        self.later_ends().next().map(|(_, at)| at)
+        let newest = self.place.counters.sequence;
+        let entered = ahead.iter().filter(|(_, header)| header.counters.sequence > newest);
+        let entered = entered.map(|(segment, header)| Later { at: segment.head(), version: Some(header.counters.sequence) });
+        let records = self.places_behind().filter_map(|(_, at)| {
+            let record = Record::at(self.heap, at, self.ready)?;
+            let is_later = record.version() > newest.saturating_add(1) && !record.is_moved();
+            let is_later = is_later && record.hash() == record::hash_of(record.key(), seed) && record.is_intact();
+            is_later.then(|| Later { at, version: Some(record.version()) })
+        });
+        let nowhere = self.dead_end.map(|at| Later { at, version: None });
+        entered.chain(records).chain(nowhere).max_by_key(|later| later.version)
     }
 
-    /// Where later transactions end, each with the newest one that it says to have been on the disk.
-    fn later_ends(&self) -> impl Iterator<Item = (u64, Position)> {
+    /// All places behind the one where the walk ended in which a record could start, each with its segment's index.
+    fn places_behind(&self) -> impl Iterator<Item = (usize, Position)> {
         let ahead = self.segments.get(self.place.index..).unwrap_or_default();
         ahead.iter().enumerate().flat_map(move |(index, (segment, header))| {
             let start = if index == 0 { self.place.at } else { segment.first() };
             let end = segment.end(header.span).bytes().min(self.ready).min(self.heap.map().capacity());
             let places = (start.bytes()..end.saturating_sub(HEADER_BYTES as u64 - 1)).step_by(8);
-            places.map(Position::from_bytes).filter_map(move |at| Some((self.later_end(self.place.index + index, at)?, at)))
+            places.map(move |at| (self.place.index + index, Position::from_bytes(at)))
         })
+    }
+
+    /// What those that are proved to have been committed say to have been on the disk.
+    fn later_ends(&self) -> impl Iterator<Item = u64> {
+        self.places_behind().filter_map(|(index, at)| self.later_end(index, at))
     }
 
     /// Whether a transaction ends here that another one follows whose chain continues it: proof that it was committed in
@@ -254,6 +282,11 @@ impl<'a> Scan<'a> {
         self.segments.iter().zip(&self.is_read).any(|((other, _), is_read)| *other == segment && *is_read)
     }
 
+    /// The segment in which the walk ended.
+    pub(crate) fn last(&self) -> Option<(Segment, SegmentHeader)> {
+        self.segments.get(self.place.index).copied()
+    }
+
     /// Behind the last transaction that was read.
     pub(crate) fn at(&self) -> Position {
         self.place.at
@@ -262,7 +295,7 @@ impl<'a> Scan<'a> {
     /// The newest transaction that anything which stands behind the place where the walk ended, and was not read, says to have
     /// been on the disk.
     pub(crate) fn later_durable(&self) -> u64 {
-        self.later_ends().map(|(durable, _)| durable).max().unwrap_or(0)
+        self.later_ends().max().unwrap_or(0)
     }
 
     /// Those behind the last transaction that was read.

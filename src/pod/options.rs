@@ -72,6 +72,7 @@ pub struct Options {
     pub(crate) read_only: bool,
     pub(crate) file_mode: u32,
     pub(crate) any_file_system: bool,
+    pub(crate) salvage: bool,
     pub(crate) isolated: bool,
 }
 
@@ -105,6 +106,7 @@ impl Options {
             read_only: false,
             file_mode: 0o600,
             any_file_system: false,
+            salvage: false,
             isolated: false,
         }
     }
@@ -308,6 +310,24 @@ impl Options {
         self
     }
 
+    /// Of this handle: where a part of the log cannot be read, open the store as it was before that part and let go of what stands behind
+    /// it (default no: that is an [`Integrity`](crate::ErrorKind::Integrity) error which says how much that is). With JSON files, the store
+    /// is never older than those. The whole log is put aside first, as `.live/log.cut-…`; of such logs the newest three are kept. Where
+    /// others have the store open it changes nothing. After a power cut nobody needs this: what was not power-safe then is let go anyway.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("a.pod");
+    /// # tastypod::Pod::open(&path)?;
+    /// let pod = tastypod::Options::new().create(false).salvage(true).open(&path)?;
+    /// # Ok::<(), tastypod::Error>(())
+    /// ```
+    #[must_use]
+    pub fn salvage(mut self, allow: bool) -> Options {
+        self.salvage = allow;
+        self
+    }
+
     /// Of this handle: work on a copy of the store in memory of its own (default no). Reads see the store as it was when it was opened,
     /// and what was changed through this handle, its clones and its forks; nobody else sees that until [`Pod::sync`] publishes it, in
     /// one commit, and saves the store. Where somebody else changed one of the same keys meanwhile, `sync` changes nothing and returns
@@ -366,6 +386,7 @@ impl Options {
             file_mode: self.file_mode,
             timeout: self.lock_timeout,
             any_file_system: self.any_file_system,
+            salvage: self.salvage,
             wanted: self.wanted.clone(),
             canon: &Shards,
         }

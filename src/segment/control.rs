@@ -12,7 +12,7 @@ use crate::sys::robust_mutex::RobustMutex;
 use std::mem::offset_of;
 
 /// Changes with every change of this file, of the index's words or of the order's words.
-pub(crate) const LAYOUT: u64 = 5;
+pub(crate) const LAYOUT: u64 = 6;
 
 /// Starts the control file: `tastyCTL`.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tastyCTL");
@@ -33,6 +33,8 @@ pub(crate) struct Stamps {
     pub(crate) store: Word,
     /// 0 while a first opener prepares the store, [`READY`] afterwards.
     pub(crate) state: Word,
+    /// Not 0 while somebody recovers a log that may have lost something, so that a kill does not hide why.
+    pub(crate) recovering: Word,
 }
 
 /// The state in which processes may join.
@@ -323,18 +325,33 @@ const _: () = assert!(size_of::<Lock>() == 128);
 const _: () = assert!(size_of::<Process>() == 64);
 const _: () = assert!(CONTROL_BYTES == 4096 + 4096 * 64);
 
-/// The boot in which the first bytes of a control file were written, if they are some of this layout.
-pub(crate) fn boot_in(bytes: &[u8]) -> Option<[u64; 2]> {
-    let (words, _) = bytes.as_chunks::<8>();
-    let [magic, layout, one, other, ..] = words else { return None };
-    let is_ours = u64::from_ne_bytes(*magic) == MAGIC && u64::from_ne_bytes(*layout) == LAYOUT;
-    is_ours.then(|| [u64::from_ne_bytes(*one), u64::from_ne_bytes(*other)])
+/// Who wrote a control page, and for which log.
+pub(crate) struct Author {
+    pub(crate) boot: [u64; 2],
+    pub(crate) inode: u64,
+    pub(crate) store: u64,
+    pub(crate) is_recovering: bool,
+}
+
+/// What the first bytes of a control file say of that, if they are some of this layout.
+pub(crate) fn author(bytes: &[u8]) -> Option<Author> {
+    let word = |at: usize| word_in(bytes, at);
+    let is_ours = (word(offset_of!(Stamps, magic)), word(offset_of!(Stamps, layout))) == (MAGIC, LAYOUT);
+    is_ours.then(|| Author {
+        boot: [word(offset_of!(Stamps, boot)), word(offset_of!(Stamps, boot) + 8)],
+        inode: word(offset_of!(Stamps, inode)),
+        store: word(offset_of!(Stamps, store)),
+        is_recovering: word(offset_of!(Stamps, recovering)) != 0,
+    })
+}
+
+fn word_in(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_ne_bytes)
 }
 
 /// Whether the bytes of a control page speak of transactions that were not saved beside the log. Not so of what is no page of this layout.
 pub(crate) fn has_unsaved(bytes: &[u8]) -> bool {
-    let word = |at: usize| bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).map_or(0, u64::from_ne_bytes);
-    boot_in(bytes).is_some() && word(offset_of!(Control, commit.commit)) > word(offset_of!(Control, log.saved))
+    author(bytes).is_some() && word_in(bytes, offset_of!(Control, commit.commit)) > word_in(bytes, offset_of!(Control, log.saved))
 }
 
 /// The control pages that this process has mapped: device, inode, whether it may write, and where.

@@ -12,13 +12,18 @@ pub(crate) fn next_name(live: &Path) -> PathBuf {
     live.join(format!("{PREFIX}{:020}", clock::unix_nanoseconds()))
 }
 
-/// Takes away all but the newest. What does not go stays: it is in nobody's way.
-pub(crate) fn forget_old(live: &Path) {
+/// Those that are there, the oldest first.
+pub(crate) fn all(live: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(live).into_iter().flatten().flatten();
     let mut names: Vec<PathBuf> =
         entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)).map(|entry| entry.path()).collect();
     names.sort();
-    for name in names.iter().rev().skip(KEPT) {
+    names
+}
+
+/// Takes away all but the newest. What does not go stays: it is in nobody's way.
+pub(crate) fn forget_old(live: &Path) {
+    for name in all(live).iter().rev().skip(KEPT) {
         let _ = file::remove(name);
     }
 }

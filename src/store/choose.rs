@@ -29,7 +29,7 @@ pub(crate) enum Log {
     Reaches,
     EndsBefore,
     Damaged {
-        /// Another boot wrote it, and nothing says that more of it was on the disk than the files have.
+        /// The power failed, and nothing says that more of it was on the disk than the files have; or whoever opens said that it may.
         may_go: bool,
     },
     /// The files do not stand for a transaction of it.

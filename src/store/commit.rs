@@ -338,8 +338,9 @@ impl Shared {
                     start: tail.cursor.at,
                     durable: horizon,
                 };
-                self.put(entered.from, &record::jump(entered.rest, entered.segment.start()), is_durable)?;
+                // A jump that leads nowhere is damage.
                 self.enter_segment(entered.segment, &header)?;
+                self.put(entered.from, &record::jump(entered.rest, entered.segment.start()), is_durable)?;
             }
             fingerprint = batch.records[index].fingerprint;
             let is_last = index + 1 == batch.records.len();

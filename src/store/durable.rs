@@ -13,6 +13,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::heap::Position;
 use crate::store::membership;
+use crate::store::open::CONTROL;
 use crate::store::settings::Settings;
 use crate::store::shared::{Mode, Shared};
 use crate::sys::atomic::Ordering;
@@ -205,6 +206,9 @@ impl Shared {
     /// Makes the names of the store power-safe. Directories above it that may not be read were not made by us.
     fn sync_directories(&self) -> Result<()> {
         let live = self.live();
+        // The control page too: after a power cut it explains what is missing.
+        let control = live.join(CONTROL);
+        file::open(&control, false).and_then(|page| file::sync_data(&page)).map_err(|error| Error::io("flush", &control, error))?;
         for directory in [&live, &self.directory] {
             file::sync_directory(directory).map_err(|error| Error::io("flush", directory, error))?;
         }

@@ -11,9 +11,10 @@ use crate::store::aside;
 use crate::store::canon::Surveyed;
 use crate::store::choose::{self, Action, choose};
 use crate::store::create;
+use crate::store::loss::Loss;
 use crate::store::open::{self, CONTROL, How, INDEX, LIVE, LOCKS, LOG, ORDER, SEGMENTS, cannot};
 use crate::store::shared::{Files, Mode, Shared};
-use crate::sys::{file, process};
+use crate::sys::file;
 use std::fs::File;
 use std::path::Path;
 
@@ -142,11 +143,11 @@ pub(crate) fn open_alone(directory: &Path, how: &How, private_log: Option<File>)
             _ => sources.load(&*surveyed, &Rest::default()),
         };
     };
-    let shared = sources.assemble(found, if how.read_only { Mode::Private } else { Mode::Writer })?;
+    let mut shared = sources.assemble(found, if how.read_only { Mode::Private } else { Mode::Writer })?;
+    shared.loss = Loss::of(&shared, how)?;
     let header = shared.header;
     let files = files(header.loaded);
     let saved = if files == choose::Files::None { Some(0) } else { surveyed.saved_in(header.store, header.loaded) };
-    let same_boot = is_of_this_boot(&shared, &live, how)?;
     // What the log itself remembers of files that it does not belong to.
     let was_in_order = shared.is_ours() && shared.was_closed_in_order();
     let all_saved = was_in_order && shared.control.log.dirty.get() == 0 && shared.control.log.saved.get() == shared.control.commit.newest();
@@ -158,7 +159,11 @@ pub(crate) fn open_alone(directory: &Path, how: &How, private_log: Option<File>)
         (Some(_), Ok(())) => (choose::Log::EndsBefore, Ok(())),
         (Some(saved), Err(error)) if matches!(error.kind(), ErrorKind::Integrity { .. }) => {
             // What was acknowledged as power-safe after the files were saved is only in the log.
-            let may_go = !same_boot && shared.claimed_durable() <= saved;
+            let may_go = match shared.loss {
+                Loss::Nothing => false,
+                Loss::Unflushed => shared.claimed_durable() <= saved,
+                Loss::Anything => true,
+            };
             (choose::Log::Damaged { may_go }, Err(error))
         }
         (Some(_), Err(error)) => return Err(error),
@@ -206,18 +211,6 @@ pub(crate) fn empty_in_memory(directory: &Path, how: &How) -> Result<(Shared, Fi
     let shared = Sources { directory, how, in_memory: true }.assemble(log, Mode::Writer)?;
     shared.prepare_alone()?;
     Ok((shared, file::in_memory(LOCKS).map_err(failed)?))
-}
-
-/// Whether this boot's processes wrote the log, as far as the control page beside it says.
-fn is_of_this_boot(shared: &Shared, live: &Path, how: &How) -> Result<bool> {
-    if !how.read_only {
-        return Ok(shared.is_ours());
-    }
-    let path = live.join(CONTROL);
-    let Ok(control) = file::open(&path, false) else { return Ok(false) };
-    let bytes = file::read_at(&control, 0, 32).map_err(|error| Error::io("read", &path, error))?;
-    let boot = process::boot_id().map_err(|error| Error::io("read the boot id for", &path, error))?;
-    Ok(control::boot_in(&bytes) == Some(boot))
 }
 
 #[cold]

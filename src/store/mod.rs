@@ -20,6 +20,7 @@ pub(crate) mod lasting;
 pub(crate) mod leave;
 pub(crate) mod load;
 pub(crate) mod locked;
+mod loss;
 pub(crate) mod membership;
 pub(crate) mod mend;
 pub(crate) mod open;

@@ -25,6 +25,7 @@ use crate::store::create;
 use crate::store::hold::Auto;
 use crate::store::lasting::lasting_words;
 use crate::store::load;
+use crate::store::loss::Loss;
 use crate::store::membership::{self, Membership, Opening};
 use crate::store::settings::Wanted;
 use crate::store::shared::{Files, Mode, Shared, integrity};
@@ -55,6 +56,7 @@ pub(crate) struct How {
     pub(crate) file_mode: u32,
     pub(crate) timeout: Duration,
     pub(crate) any_file_system: bool,
+    pub(crate) salvage: bool,
     pub(crate) wanted: Wanted,
     pub(crate) canon: &'static dyn Canon,
 }
@@ -185,6 +187,7 @@ pub(crate) fn assemble(
         files,
         header,
         membership: Membership::new(),
+        loss: Loss::Nothing,
         tasks: std::sync::OnceLock::new(),
         private_pin: None,
         auto: Auto::default(),

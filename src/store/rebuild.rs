@@ -3,7 +3,7 @@
 //! In the boot that wrote it a log is whole up to the seal, of which the control page knows, and what stands behind is an unfinished
 //! transaction and means nothing; else it is damaged. After another boot it is recovered (`recover.rs`).
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::index::table::{Descriptor, Entry, SLOTS_LOG2_MIN, Table};
 use crate::limits::{ORDER_BYTES_MAX, SEGMENT_BYTES};
 use crate::log::batch::Claiming;
@@ -16,6 +16,7 @@ use crate::segment::heap::{Position, Segment};
 use crate::segment::slots::{INSIDE, PUNCHED};
 use crate::store::aside;
 use crate::store::commit::By;
+use crate::store::loss::Loss;
 use crate::store::shared::{Mode, Shared};
 use crate::sys::{file, process};
 use crate::value;
@@ -45,11 +46,30 @@ impl Shared {
                 word.set(0);
             }
         }
+        if sealed == 0 {
+            self.control.stamps.recovering.set(u64::from(self.loss != Loss::Nothing));
+        }
         self.stamp(sealed)?;
-        let last = if sealed == 0 { self.recover(readable, size)? } else { self.replay_all(readable, sealed)? };
+        let last = match sealed {
+            0 => self.recover(readable, size, None)?,
+            _ => self.replay_all(readable, sealed).or_else(|error| self.replay_around(readable, size, sealed, error))?,
+        };
         self.rebuild_kind()?;
         self.control.log.sealed.set(last.map_or(0, |last| last.at.0));
+        self.control.stamps.recovering.set(0);
         Ok(())
+    }
+
+    /// Replays what is readable of a damaged log: what is not may be needed no more.
+    #[cold]
+    fn replay_around(&self, readable: u64, size: u64, sealed: u64, error: Error) -> Result<Option<Ended>> {
+        if !matches!(error.kind(), ErrorKind::Integrity { .. }) {
+            return Err(error);
+        }
+        match self.recover(readable, size, Some(Position(sealed))) {
+            Err(_) if self.loss == Loss::Anything => self.recover(readable, size, None),
+            outcome => outcome.map_err(|_| error),
+        }
     }
 
     /// Replays a log that this boot's processes have written up to the seal.
@@ -74,7 +94,9 @@ impl Shared {
             }
         };
         if !reaches_seal {
-            return Err(self.damaged(end.at, end.why));
+            let newest = last.map_or(0, |last| last.counters.sequence);
+            let what = format!("{}, and later ones were committed; transaction {newest} is the last one before it", end.why);
+            return Err(self.damaged(end.at, &what));
         }
         self.require_whole(last, end.at)?;
         if self.mode == Mode::Writer {

@@ -1,4 +1,5 @@
-//! Recovery of a log that another boot wrote last, or of a copy: each of its pages may be there, be an older one, or be torn.
+//! Recovery of a log that another boot wrote last, of a copy, or of one with damaged places: each of its pages may be there, be an
+//! older one, or be torn.
 //!
 //! The log is replayed as far as anything of it can be read, and at each transaction's end the keys that were found are compared
 //! with what it says: their count, and the sum over them and their versions. Where both agree, the state is the one that this transaction
@@ -9,7 +10,8 @@
 //! | the last transaction does not agree                           | again, up to the last that does; without any: damage |
 //! | it does, and a torn segment holds something live              | again, up to the last that did when it was met: never past a gap |
 //! | it does, and something says that a later one was on the disk  | damage: what was acknowledged is missing         |
-//! | it does                                                       | the rest is put aside, wiped, and flushed         |
+//! | it does, later ones stand behind, and nothing explains why (`loss.rs`) | damage, unless whoever opens gives them up |
+//! | it does                                                       | the rest is put aside, zeroed, and flushed        |
 //!
 //! A torn segment without anything live is one that was taken anew, whose old head is on the disk, but not its old bytes.
 
@@ -17,9 +19,10 @@ use crate::error::{Error, Result};
 use crate::log::batch::Claiming;
 use crate::log::header::SegmentHeader;
 use crate::log::record::{self, Kind, Record};
-use crate::log::scan::{Ended, Scan};
+use crate::log::scan::{Ended, Later, Scan};
 use crate::segment::heap::{Position, Segment};
 use crate::store::commit::By;
+use crate::store::loss::Loss;
 use crate::store::shared::{Mode, Shared};
 use crate::sys::file;
 
@@ -58,8 +61,9 @@ impl Found {
 }
 
 impl Shared {
-    /// Replays the longest prefix that is whole. The caller is alone. On an error the log is as it was.
-    pub(super) fn recover(&self, readable: u64, size: u64) -> Result<Option<Ended>> {
+    /// Replays the longest prefix that is whole, up to the seal where that is known. The caller is alone. On an error the log is as it
+    /// was.
+    pub(super) fn recover(&self, readable: u64, size: u64, sealed: Option<Position>) -> Result<Option<Ended>> {
         let mut limit = u64::MAX;
         loop {
             self.reset(readable)?;
@@ -77,9 +81,12 @@ impl Shared {
             }
             match cut {
                 None => {
-                    self.require_acknowledged(&scan, &pass)?;
+                    let later = if sealed.is_some() { None } else { scan.later(self.header.seed) };
+                    self.require_all(&scan, &pass, sealed, later)?;
                     self.require_whole(pass.last, scan.at())?;
-                    self.settle(&scan, pass.last, size)?;
+                    // What is salvaged may be known to have gone on.
+                    let is_cut = later.is_some() || sealed.is_none() && self.control.log.sealed.get() != 0;
+                    self.settle(&scan, pass.last, size, is_cut)?;
                     if self.mode == Mode::Writer {
                         self.count_free(pass.last, readable)?;
                     }
@@ -144,23 +151,45 @@ impl Shared {
         Ok(())
     }
 
-    /// Fails where something says that more was on the disk than what was found.
-    fn require_acknowledged(&self, scan: &Scan<'_>, pass: &Pass) -> Result<()> {
+    /// Fails where more is missing than may be.
+    fn require_all(&self, scan: &Scan<'_>, pass: &Pass, sealed: Option<Position>, later: Option<Later>) -> Result<()> {
         let newest = pass.last.map_or(0, |last| last.counters.sequence);
-        let durable = pass.durable.max(scan.later_durable());
-        if durable <= newest {
+        if sealed.is_some_and(|sealed| pass.last.is_none_or(|last| last.at != sealed)) {
+            return Err(self.damaged(scan.at(), "the log does not reach its last transaction"));
+        }
+        if self.loss == Loss::Anything {
             return Ok(());
         }
-        let what = format!("transactions up to {durable} were on the disk once, and {newest} is the last one that is whole");
-        Err(self.damaged(scan.at(), &what))
+        let durable = pass.durable.max(scan.later_durable());
+        if durable > newest {
+            let what = format!("transactions up to {durable} were on the disk once, and {newest} is the last one that is whole");
+            return Err(self.damaged(scan.at(), &what));
+        }
+        match later {
+            Some(later) if self.loss == Loss::Nothing => Err(self.behind_damage(scan.at(), newest, later)),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn behind_damage(&self, at: Position, newest: u64, later: Later) -> Error {
+        let place = later.at.bytes();
+        let later = match later.version {
+            Some(version) => format!("transactions up to {version} or later stand behind it (byte {place})"),
+            None => format!("what the log goes on with at byte {place} is not there"),
+        };
+        let what = format!(
+            "transaction {newest} is the last one before a place that cannot be read, and {later}; put a whole copy of the log back, or let \
+             go what stands behind (`tastypod repair`, or Options::salvage)"
+        );
+        self.damaged(at, &what)
     }
 
     /// Puts what stands behind the prefix aside and takes it out of the log, for good.
-    fn settle(&self, scan: &Scan<'_>, last: Option<Ended>, size: u64) -> Result<()> {
+    fn settle(&self, scan: &Scan<'_>, last: Option<Ended>, size: u64, is_cut: bool) -> Result<()> {
         if self.mode != Mode::Writer {
             return Ok(());
         }
-        let is_cut = scan.finds_later_transaction().is_some();
         if is_cut {
             self.put_aside(size)?;
         }
@@ -172,9 +201,16 @@ impl Shared {
         let unneeded = |(segment, _): &&(Segment, SegmentHeader)| torn.contains(segment) || !scan.is_read(*segment);
         let unneeded: Vec<(Segment, SegmentHeader)> = scan.found().iter().filter(unneeded).copied().collect();
         for (segment, header) in &unneeded {
-            for part in 0..header.span.min(segments.saturating_sub(segment.0)) {
+            let span = header.span.min(segments.saturating_sub(segment.0));
+            for part in 0..span {
                 self.wipe(Segment(segment.0 + part))?;
             }
+            if is_cut {
+                self.empty(segment.first(), segment.end(span));
+            }
+        }
+        if let Some((segment, header)) = scan.last().filter(|_| is_cut) {
+            self.empty(scan.at(), segment.end(header.span));
         }
         let flush = &self.control.flush;
         let is_durable = self.settings()?.is_some_and(|settings| settings.is_durable);
@@ -189,5 +225,11 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Zeroes a piece of the log: what is dropped is not to be found later as proof of what was lost then.
+    fn empty(&self, from: Position, to: Position) {
+        let length = to.bytes().min(self.control.ready.log.get()).saturating_sub(from.bytes());
+        self.heap.write(from, &vec![0; length as usize]);
     }
 }

@@ -15,6 +15,7 @@ use crate::segment::words::MappedWords;
 use crate::store::canon::Canon;
 use crate::store::hold::Auto;
 use crate::store::isolated::Origin;
+use crate::store::loss::Loss;
 use crate::store::membership::Membership;
 use crate::store::tasks::TaskFiles;
 use crate::sys::atomic::Ordering;
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) slots: Slots,
     pub(crate) files: Files,
     pub(crate) header: LogHeader,
+    /// What a recovery may give up.
+    pub(crate) loss: Loss,
     pub(crate) membership: Arc<Membership>,
     /// Opened when the store is first seen to be a tracker.
     pub(crate) tasks: OnceLock<TaskFiles>,

@@ -13,7 +13,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tastypod::{ErrorKind, Pod};
+use tastypod::{Error, ErrorKind, Options, Pod};
 
 pub const CHILDREN: &[Role] = &[
     ("flip-log", flip_log),
@@ -127,7 +127,16 @@ impl Patient {
 
     /// Opens it. How many transactions are there; nothing after an error, which is checked.
     fn examine(&self, trial: &str) -> Option<usize> {
-        match Pod::open(&self.path) {
+        self.examine_opened(Pod::open(&self.path), trial)
+    }
+
+    /// The same for whoever lets go of what stands behind the damage.
+    fn salvage(&self, trial: &str) -> Option<usize> {
+        self.examine_opened(Options::new().salvage(true).open(&self.path), trial)
+    }
+
+    fn examine_opened(&self, opened: Result<Pod, Error>, trial: &str) -> Option<usize> {
+        match opened {
             Ok(pod) => {
                 let found = content(&pod).unwrap_or_else(|error| panic!("{trial}: opened, then: {error}"));
                 let state = self.states.iter().rposition(|state| *state == found);
@@ -157,10 +166,6 @@ impl Patient {
             }
         }
     }
-
-    fn was_cut_aside(&self) -> bool {
-        !self.cuts().is_empty()
-    }
 }
 
 /// Runs a role to its end; if it dies, what it said last is what it died of. Returns how many trials it made.
@@ -187,12 +192,12 @@ impl Numbers {
 
 #[test]
 fn a_flipped_byte_anywhere_in_a_log_is_found() {
-    assert!(run("flip-log", &["with control", "0"]) > 300);
+    assert!(run("flip-log", &["with control", "0"]) > 200);
 }
 
 #[test]
 fn a_flipped_byte_anywhere_in_a_log_without_control_page_costs_at_most_what_was_written_last() {
-    assert!(run("flip-log", &["without control", "0"]) > 60);
+    assert!(run("flip-log", &["without control", "0"]) > 50);
 }
 
 fn flip_log(arguments: &[String]) {
@@ -202,7 +207,7 @@ fn flip_log(arguments: &[String]) {
     let places =
         (0..72).chain((88..4096).step_by(512)).chain(4096..patient.log_end).chain((patient.log_end..patient.log_end + 64).step_by(8));
     // Strides that come to every bit.
-    let one_in = if with_control { 3 } else { 17 };
+    let one_in = if with_control { 5 } else { 23 };
     for at in every(one_in, places) {
         let trial = format!("byte {at} of the log of {}, {}", patient.log_end, arguments[1]);
         say(&trial);
@@ -213,12 +218,22 @@ fn flip_log(arguments: &[String]) {
         let unused = (72..4096).contains(&at) || at >= patient.log_end;
         match patient.examine(&trial) {
             Some(TRANSACTIONS) => assert!(unused, "{trial}: not noticed"),
-            // Without the control page a damaged end looks like an unfinished one. What stood behind is put aside.
+            // Without the control page a damaged last transaction looks like an unfinished one.
             Some(found) => {
                 assert!(!with_control, "{trial}: lost what was behind transaction {found} without an error");
-                assert!(found + 2 >= TRANSACTIONS || patient.was_cut_aside(), "{trial}: only {found} transactions are left");
+                assert_eq!(found + 1, TRANSACTIONS, "{trial}: only the last one may be lost without an error");
+                assert!(patient.cuts().is_empty(), "{trial}: nothing stood behind it");
             }
-            None => assert!(!unused, "{trial}: an error for a byte without meaning"),
+            None => {
+                assert!(!unused, "{trial}: an error for a byte without meaning");
+                // Whoever says so gets what stands before the place, and the log as it was.
+                if crate::chance::is_thorough() || at % 4 == 0 {
+                    match patient.salvage(&trial) {
+                        Some(found) => assert!(found < TRANSACTIONS && patient.cuts().len() == 1, "{trial}: {found} transactions"),
+                        None => assert!(at < 4096 + 512, "{trial}: something stands before it"),
+                    }
+                }
+            }
         }
         patient.restore_all();
     }
@@ -239,7 +254,8 @@ fn put_aside(arguments: &[String]) {
         patient.flip("log", at, 1);
         let damaged = fs::read(patient.file("log")).unwrap();
         fs::remove_file(patient.file("control")).unwrap();
-        patient.examine(&trial).expect("a prefix");
+        assert_eq!(patient.examine(&trial), None, "{trial}: whole transactions stand behind");
+        patient.salvage(&trial).expect("a prefix");
         let cuts = patient.cuts();
         assert_eq!(cuts.len(), 3.min(turn + 1), "{trial}: {cuts:?}");
         assert!(fs::read(cuts.last().unwrap()).unwrap()[..patient.log_end] == damaged[..patient.log_end], "{trial}: all of the log");

@@ -6,8 +6,12 @@
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
+use std::fs::{self, File};
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::OnceLock;
 
 /// Seconds after which a forked process counts as hanging.
 pub const HANG_SECONDS: u32 = 300;
@@ -52,6 +56,35 @@ pub fn quick_directory() -> tempfile::TempDir {
     let in_memory = tempfile::Builder::new().prefix("tastypod-").tempdir_in("/dev/shm");
     in_memory.unwrap_or_else(|_| crate::support::directory())
 }
+
+/// Puts a control page of another boot beside a log, as a power cut leaves it.
+pub fn as_after_a_power_cut(live: &Path) {
+    static PAGE: OnceLock<(Vec<u8>, u64)> = OnceLock::new();
+    let (page, length) = PAGE.get_or_init(|| {
+        let directory = quick_directory();
+        let path = directory.path().join("a.pod");
+        drop(tastypod::Pod::open(&path).unwrap());
+        let page = fs::read(path.join(".live/control")).unwrap();
+        let log = fs::read(path.join(".live/log")).unwrap();
+        assert_eq!((&page[..8], &page[STORE..STORE + 8]), (&b"tastyCTL"[..], &log[24..32]), "the page is laid out otherwise");
+        (page[..4096].to_vec(), page.len() as u64)
+    });
+    let log = File::open(live.join("log")).unwrap();
+    let mut store = [0; 8];
+    log.read_exact_at(&mut store, 24).unwrap();
+    let mut page = page.clone();
+    page[BOOT] ^= 1;
+    page[INODE..INODE + 8].copy_from_slice(&log.metadata().unwrap().ino().to_ne_bytes());
+    page[STORE..STORE + 8].copy_from_slice(&store);
+    let control = File::create(live.join("control")).unwrap();
+    control.write_all_at(&page, 0).unwrap();
+    control.set_len(*length).unwrap();
+}
+
+/// Where a control page names the boot, and the log's inode and store.
+const BOOT: usize = 16;
+const INODE: usize = 56;
+const STORE: usize = 64;
 
 fn read_line(mut pipe: &PipeReader) -> Option<String> {
     let mut line = Vec::new();

@@ -7,6 +7,7 @@ mod support;
 mod bad_bytes;
 mod bad_input;
 mod checkpoint;
+mod damaged_log;
 mod durable;
 mod examples;
 mod failing_calls;

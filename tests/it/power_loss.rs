@@ -3,7 +3,7 @@
 //! Goal: what was acknowledged under `Durability::Disk` is there afterwards, and the rest is a prefix of the commit order.
 //!
 //! Crash model: from a flush on, each page of the log that is written may be on the disk as it was at any moment since, or not
-//! at all, or torn: each of its sectors by itself. Everything else of `.live` is gone: it is of another boot. A process records how the log's pages
+//! at all, or torn: each of its sectors by itself. Of everything else in `.live` only the control page is left, which is of another boot. A process records how the log's pages
 //! change, write by write, and when they were flushed (`tastypod::crash::observe`); images are made of that at random.
 //!
 //! Checked of each image: it opens; its contents are those after one of the calls, not older than the last durable one that had returned; `verify` is
@@ -11,7 +11,7 @@
 //! a power cut in the recovery.
 
 use crate::chance::{Random, asked};
-use crate::forked::{fork, quick_directory};
+use crate::forked::{as_after_a_power_cut, fork, quick_directory};
 use crate::support::{Child, Role, say};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -233,6 +233,7 @@ fn write(path: &Path, pages: &[Page]) {
     let mut bytes = Vec::with_capacity(pages.len() * PAGE);
     pages.iter().for_each(|page| bytes.extend_from_slice(&page[..]));
     fs::write(live.join("log"), bytes).unwrap();
+    as_after_a_power_cut(&live);
 }
 
 /// Opens an image in a process of its own; returns its contents.

@@ -129,3 +129,29 @@ fn a_key_that_stands_twice_loses_the_later_line() {
     assert_eq!(place.run(&["export", "t"]).expect(0).out, before);
     assert!(quarantine(&place).join("2.json.1").exists(), "it had to be mended twice");
 }
+
+#[test]
+fn a_damaged_place_in_a_log_that_nothing_was_saved_of_costs_only_what_stands_behind_it_and_only_with_yes() {
+    let place = Place::new();
+    let store = tastypod::Options::new().sync_mode(tastypod::SyncMode::Manual).open(place.path("t")).unwrap();
+    (0..100).for_each(|key| store.set(key, format!("value {key}")).unwrap());
+    std::mem::forget(store);
+    // As a backup brings it: the log alone.
+    fs::create_dir_all(place.path("u/.live")).unwrap();
+    let mut log = fs::read(place.path("t/.live/log")).unwrap();
+    let at = log.windows(8).position(|window| window == b"value 60").unwrap();
+    log[at] ^= 1;
+    fs::write(place.path("u/.live/log"), &log).unwrap();
+
+    for args in [&["verify", "u"][..], &["ls", "u"], &["repair", "u"]] {
+        let ended = place.run(args).expect(4);
+        let said = format!("{}{}", ended.out, ended.err);
+        assert!(said.contains("a place that cannot be read") && said.contains("or later stand behind it"), "{said}");
+    }
+    assert_eq!(fs::read(place.path("u/.live/log")).unwrap(), log, "nothing is changed");
+    let said = place.run(&["repair", "u", "--yes"]).expect(0).err;
+    assert!(said.contains("let go of what stands in the log behind"), "{said}");
+    assert_eq!(place.run(&["ls", "u"]).expect(0).out.lines().count(), 60);
+    let verified = place.run(&["verify", "u"]).expect(0).out;
+    assert!(verified.contains("put aside") && verified.contains("log.cut-"), "{verified}");
+}
