@@ -320,7 +320,7 @@ impl Options {
     /// # let path = dir.path().join("a.pod");
     /// # tastypod::Pod::open(&path)?;
     /// let pod = tastypod::Options::new().create(false).salvage(true).open(&path)?;
-    /// # Ok::<(), tastypod::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn salvage(mut self, allow: bool) -> Options {
