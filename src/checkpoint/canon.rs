@@ -5,7 +5,7 @@ use crate::checkpoint::save::{self, Saving};
 use crate::checkpoint::survey;
 use crate::error::Result;
 use crate::store::canon::{Canon, Surveyed};
-use crate::store::open::How;
+use crate::store::how::How;
 use crate::store::shared::Shared;
 use std::ffi::OsStr;
 use std::path::Path;

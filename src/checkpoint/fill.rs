@@ -11,7 +11,7 @@ use crate::key::{Key, KeyBuf};
 use crate::limits::GAP_MAX;
 use crate::log::batch::Batch;
 use crate::log::record::{self, Kind, Record};
-use crate::store::load::Rest;
+use crate::store::canon::Rest;
 use crate::store::locked::Locked;
 use crate::store::settings::KeyDialect;
 use crate::store::shared::Shared;

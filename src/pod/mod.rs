@@ -23,9 +23,9 @@ pub use transaction::{Guard, Txn};
 pub use view::{Part, View};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::isolated::{self, Origin};
+use crate::store::isolated;
 use crate::store::settings::require_delays;
-use crate::store::shared::{Mode, Shared};
+use crate::store::shared::{Mode, Origin, Shared};
 use crate::store::{leave, open};
 use crate::verify::{Report, Stats};
 use std::fmt;

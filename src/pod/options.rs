@@ -3,8 +3,7 @@
 use crate::checkpoint::canon::Shards;
 use crate::error::Result;
 use crate::pod::Pod;
-use crate::store::locked::Writing;
-use crate::store::open::How;
+use crate::store::how::{How, Writing};
 use crate::store::settings::Wanted;
 use std::path::Path;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{self, AsKey, KeyBuf};
 use crate::log::record::{self, Standing};
 use crate::pod::Pod;
-use crate::store::claims::Held;
+use crate::store::held::Held;
 use crate::store::shared::Shared;
 use crate::store::transaction::{Change, Seen, Transaction};
 use crate::value::{Archive, Arena};

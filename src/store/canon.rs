@@ -1,13 +1,25 @@
 //! What the store asks of its canonical form, which is files beside the log that it knows nothing else of.
 
 use crate::error::Result;
-use crate::store::load::Rest;
-use crate::store::open::How;
+use crate::store::how::How;
 use crate::store::shared::Shared;
 use std::ffi::OsStr;
 use std::fmt::Debug;
 use std::path::Path;
 use std::time::Duration;
+
+/// What a log holds beyond the files: keys, and their archived values if they are not gone; marks of gone keys first.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    pub(crate) removed: Vec<Vec<u8>>,
+    pub(crate) set: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Rest {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.set.is_empty()
+    }
+}
 
 /// The canonical form.
 pub(crate) trait Canon: Debug + Sync {

@@ -26,8 +26,10 @@ use crate::log::batch::{Batch, Claiming, Hint};
 use crate::log::record::{HEADER_BYTES, Head, Kind, Record, Standing};
 use crate::segment::heap::Position;
 use crate::segment::words::Words;
-use crate::store::commit::By;
+use crate::store::files::{CLAIM_WORDS, TASK_NAMES};
+use crate::store::held::{GIVEN_UP, Held};
 use crate::store::locked::Locked;
+use crate::store::publishing::By;
 use crate::store::shared::Shared;
 use crate::store::tasks::now_microseconds;
 use crate::sys::atomic::Ordering;
@@ -37,13 +39,10 @@ use crate::value::{self, Archive, Change, Task, field};
 use smallvec::SmallVec;
 use std::ops::Deref;
 
-pub(crate) const CLAIM_WORDS: u64 = 8;
 /// A deadline that passed: the task is offered.
 const OFFERED: u64 = u64::MAX;
 /// A deadline that passed: the task is still to be offered.
 const LONG_AGO: u64 = 1;
-/// Beside the epoch of a claim that nobody has in hand, though its holder lives.
-const GIVEN_UP: u64 = 1 << 63;
 /// How `_error` ends where the worker died: `Tracker::retry_died` knows it by that, since tasks have no field for it.
 pub(crate) const DIED: &str = "died while it worked on the task";
 /// Holders are looked at so often at least, while there is other work.
@@ -70,15 +69,6 @@ impl ClaimRow {
     fn is_given_up(&self) -> bool {
         self.epoch & GIVEN_UP != 0
     }
-}
-
-/// A claim in hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) place: u64,
-    pub(crate) epoch: u64,
-    /// The fork generation that claimed.
-    pub(crate) generation: u64,
 }
 
 /// What an attempt to claim came to.
@@ -115,7 +105,7 @@ impl Shared {
         let files = self.task_files()?;
         let ready = self.control.tasks.claims_ready.get().min(files.claims.map().capacity());
         if (place + 1) * CLAIM_WORDS * 8 > ready {
-            return Err(self.unusable(super::tasks::NAMES[2], "it ends before a claim that is held"));
+            return Err(self.unusable(TASK_NAMES[2], "it ends before a claim that is held"));
         }
         let word = |index: u64| files.claims.load(place * CLAIM_WORDS + index);
         Ok(ClaimRow {
@@ -499,28 +489,6 @@ impl<S: Deref<Target = Shared>> Locked<S> {
             self.shared().set_word(held.place, 4, after(lease))?;
         }
         Ok(())
-    }
-}
-
-impl Held {
-    /// The word of the table with the epoch.
-    pub(crate) fn epoch_word(&self) -> u64 {
-        self.place * CLAIM_WORDS
-    }
-
-    pub(crate) fn epoch_given_up(&self) -> u64 {
-        self.epoch | GIVEN_UP
-    }
-
-    /// Fails in a child made by a fork since: the claim is the parent's.
-    pub(crate) fn require_same_process(&self) -> Result<()> {
-        if self.generation == fork::generation() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Closed,
-            "this claim was made before the fork and belongs to the parent process; claim a task of your own",
-        ))
     }
 }
 

@@ -16,19 +16,12 @@ use crate::segment::heap::{Position, Segment};
 use crate::store::clean::Cleaned;
 use crate::store::dirty::Dirtied;
 use crate::store::locked::Locked;
+use crate::store::publishing::{By, Noted};
 use crate::store::shared::Shared;
-use crate::store::tasks::Noted;
+use crate::store::tail::{Placement, Tail};
 use crate::sys::atomic::Ordering;
 use crate::sys::file;
 use std::ops::{Deref, Range};
-
-/// Where the log ends, and what stands there.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tail {
-    pub(crate) cursor: Cursor,
-    pub(crate) counters: Counters,
-    pub(crate) fingerprint: u64,
-}
 
 /// How many records ahead of its use a slot of the table is asked for.
 const PREFETCHED_RECORDS: usize = 8;
@@ -56,48 +49,6 @@ impl Run {
     fn write(&self, shared: &Shared, batch: &[u8], is_durable: bool) -> Result<()> {
         if self.bytes.is_empty() { Ok(()) } else { shared.put(self.at, &batch[self.bytes.clone()], is_durable) }
     }
-}
-
-/// Where a batch will lie.
-#[derive(Debug)]
-pub(crate) struct Placement {
-    entered: Vec<Entered>,
-    last: Position,
-    end: Cursor,
-}
-
-impl Placement {
-    /// Bytes of the log that must be there before the batch is written.
-    pub(crate) fn log_bytes(&self) -> u64 {
-        let mut bytes = self.end.at.bytes();
-        for entered in &self.entered {
-            let is_last = entered.segment == self.end.segment;
-            let last_head = Segment(entered.segment.0 + entered.span - 1).first();
-            bytes = bytes.max(if is_last { last_head } else { entered.segment.end(entered.span) }.bytes());
-        }
-        bytes
-    }
-
-    /// The runs of segments that the batch enters.
-    pub(crate) fn entered(&self) -> impl Iterator<Item = (Segment, u64)> {
-        self.entered.iter().map(|entered| (entered.segment, entered.span))
-    }
-
-    /// One more than the highest segment that the batch enters.
-    pub(crate) fn segments(&self) -> u64 {
-        self.entered.iter().map(|entered| entered.segment.0 + entered.span).max().unwrap_or(0)
-    }
-}
-
-/// Who publishes a record.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum By {
-    /// Who has just sealed it; with the key's slot, or the one that is free for it, where that was found before.
-    Writer(Option<(u64, bool)>),
-    /// The next owner of the mutex.
-    Repair,
-    /// Who builds the index anew: nobody else has the store open.
-    Rebuild,
 }
 
 impl<S: Deref<Target = Shared>> Locked<S> {

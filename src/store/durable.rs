@@ -12,10 +12,9 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::heap::Position;
-use crate::store::membership;
-use crate::store::open::CONTROL;
+use crate::store::files::CONTROL;
 use crate::store::settings::Settings;
-use crate::store::shared::{Mode, Shared};
+use crate::store::shared::Shared;
 use crate::sys::atomic::Ordering;
 use crate::sys::file::{Kept, Open};
 use crate::sys::{clock, file, futex, process};
@@ -231,10 +230,7 @@ impl Shared {
     #[cold]
     pub(crate) fn flush_aside(&self) {
         let is_first = self.wants_flush.swap(false, std::sync::atomic::Ordering::Relaxed);
-        let Some(shared) = file::stamp(&self.files.log).ok().and_then(|log| membership::find_open(log.device, log.inode, Mode::Writer))
-        else {
-            return;
-        };
+        let Some(shared) = self.registered() else { return };
         if is_first {
             let flush = move || Leader::take(&shared, 0).map(|leader| leader.flush(PATIENCE));
             let _ = std::thread::Builder::new().name("tastypod flush".to_owned()).spawn(flush);

@@ -13,8 +13,10 @@
 
 use crate::error::{ErrorKind, Result};
 use crate::log::batch::{Batch, Claiming};
-use crate::store::claims::{Claimed, Held, release};
-use crate::store::locked::{Locked, Writing};
+use crate::store::claims::{Claimed, release};
+use crate::store::held::Held;
+use crate::store::how::Writing;
+use crate::store::locked::Locked;
 use crate::store::shared::Shared;
 use crate::store::transaction::Buffers;
 

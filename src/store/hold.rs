@@ -3,22 +3,10 @@
 
 use crate::store::shared::Shared;
 use crate::sys::{clock, process};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// For how long a hold of another process is taken for granted.
 const SEEN_NANOSECONDS: u64 = 10_000_000;
-
-/// What this process remembers of saving by itself.
-#[derive(Debug, Default)]
-pub(crate) struct Auto {
-    /// Not before so many keys changed, as long as the shards are saved up to `since`.
-    pub(crate) at: AtomicU64,
-    pub(crate) since: AtomicU64,
-    /// Coarse nanoseconds since boot until when another process's hold need not be looked for again.
-    pub(crate) held_until: AtomicU64,
-    /// Whether a thread is saving. Of a fork's parent, it stays set: the child saves inline.
-    pub(crate) is_running: AtomicBool,
-}
 
 impl Shared {
     /// Begins or ends this process's hold.

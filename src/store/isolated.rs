@@ -13,19 +13,19 @@ use crate::limits::ORDER_BYTES_MAX;
 use crate::log::batch::Batch;
 use crate::log::record::{self, Kind, Record};
 use crate::segment::words::{MappedWords, Words as _};
-use crate::store::canon::{Canon, Surveyed};
-use crate::store::load::{self, Rest};
-use crate::store::locked::{Locked, Writing};
-use crate::store::membership::{self, Opening};
-use crate::store::open::How;
+use crate::store::canon::{Canon, Rest, Surveyed};
+use crate::store::how::{How, Writing};
+use crate::store::load;
+use crate::store::locked::Locked;
+use crate::store::membership::Opening;
+use crate::store::register;
 use crate::store::settings::{Settings, shown};
-use crate::store::shared::Shared;
+use crate::store::shared::{Origin, Shared};
 use crate::store::snapshot::Instant;
 use crate::sys::file;
 use crate::sys::map::FileMap;
 use hashbrown::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,17 +33,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// A transaction that fills the copy is at most so large, but for one record.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-
-/// Where a copy comes from.
-#[derive(Debug)]
-pub(crate) struct Origin {
-    pub(crate) store: Arc<Shared>,
-    /// How it is written to.
-    pub(crate) writing: Writing,
-    /// By ordinal of the copy. Read and written by the holder of the copy's mutex.
-    known: MappedWords,
-    known_file: File,
-}
 
 /// Nothing stands beside the log of a copy.
 #[derive(Debug)]
@@ -110,7 +99,7 @@ pub(crate) fn copy_of(store: Arc<Shared>, how: &How, writing: Writing) -> Result
     copy.change_settings(how.timeout, |_| settings)?;
     origin.take_over(&copy, how.timeout, BATCH_BYTES)?;
     copy.origin = Some(Box::new(origin));
-    membership::register(Arc::new(copy))
+    register::register(Arc::new(copy))
 }
 
 impl Origin {

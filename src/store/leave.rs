@@ -1,7 +1,8 @@
 //! Leaving a store: the last process to leave brings the files beside the log up to date and notes that all is in order.
 
 use crate::error::Result;
-use crate::store::membership::{self, ATTACHED, Opening};
+use crate::store::membership::{ATTACHED, Opening};
+use crate::store::register;
 use crate::store::shared::{Mode, Shared};
 use crate::sys::file::{Kept, Open as _};
 use crate::sys::{file, fork, locks, signals};
@@ -12,7 +13,7 @@ const LEAVING: Duration = Duration::from_secs(10);
 
 /// Has all stores of this process saved before SIGTERM or SIGINT end it.
 pub(crate) fn save_before_termination() -> std::io::Result<()> {
-    signals::before_termination(membership::leave_all_at_exit)
+    signals::before_termination(register::leave_all_at_exit)
 }
 
 impl Shared {

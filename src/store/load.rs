@@ -8,22 +8,16 @@ use crate::log::header::LogHeader;
 use crate::log::record::Kind;
 use crate::segment::control;
 use crate::store::aside;
-use crate::store::canon::Surveyed;
+use crate::store::assemble::{assemble, map_control};
+use crate::store::canon::{Rest, Surveyed};
 use crate::store::choose::{self, Action, choose};
 use crate::store::create;
-use crate::store::loss::Loss;
-use crate::store::open::{self, CONTROL, How, INDEX, LIVE, LOCKS, LOG, ORDER, SEGMENTS, cannot};
-use crate::store::shared::{Files, Mode, Shared};
+use crate::store::files::{CONTROL, Files, INDEX, LIVE, LOCKS, LOG, ORDER, SEGMENTS, cannot, kept};
+use crate::store::how::How;
+use crate::store::shared::{Loss, Mode, Shared};
 use crate::sys::file;
 use std::fs::File;
 use std::path::Path;
-
-/// What a log holds beyond the files: keys, and their archived values if they are not gone; marks of gone keys first.
-#[derive(Debug, Default)]
-pub(crate) struct Rest {
-    pub(crate) removed: Vec<Vec<u8>>,
-    pub(crate) set: Vec<(Vec<u8>, Vec<u8>)>,
-}
 
 impl Rest {
     fn of(shared: &Shared, saved: u64) -> Result<Rest> {
@@ -36,10 +30,6 @@ impl Rest {
             Ok(())
         })?;
         Ok(rest)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.removed.is_empty() && self.set.is_empty()
     }
 }
 
@@ -63,7 +53,7 @@ impl Sources<'_> {
     /// Maps a store over this log.
     fn assemble(&self, log: File, mode: Mode) -> Result<Shared> {
         let live = self.directory.join(LIVE);
-        let kept = |name: &str, file: File| open::kept(&live, name, file);
+        let kept = |name: &str, file: File| kept(&live, name, file);
         let files = Files {
             log: kept(LOG, log)?,
             index: kept(INDEX, self.file(INDEX)?)?,
@@ -72,8 +62,8 @@ impl Sources<'_> {
         };
         let control_file = self.file(CONTROL)?;
         let path = self.directory.join(LIVE).join(CONTROL);
-        let (control, own_control) = open::map_control(&control_file, &path, self.in_memory)?;
-        let mut shared = open::assemble(self.directory, mode, self.how, files, control, true)?;
+        let (control, own_control) = map_control(&control_file, &path, self.in_memory)?;
+        let mut shared = assemble(self.directory, mode, self.how, files, control, true)?;
         shared.own_control = own_control;
         Ok(shared)
     }

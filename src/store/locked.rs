@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Owner, Result};
 use crate::segment::control::{DAMAGED, READY};
+use crate::store::how::Writing;
 use crate::store::shared::Shared;
 use crate::sys::atomic::Ordering;
 use crate::sys::process::{self, Identity};
@@ -18,15 +19,6 @@ const LOOK_AT_OWNER: Duration = Duration::from_millis(100);
 thread_local! {
     /// The stores whose mutex this thread holds, with the fork generation that took it.
     static HELD: RefCell<Vec<(usize, u64)>> = const { RefCell::new(Vec::new()) };
-}
-
-/// How a handle writes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Writing {
-    /// How long it waits for the mutex.
-    pub(crate) timeout: Duration,
-    /// Whether a write returns only when it is on the disk.
-    pub(crate) is_durable: bool,
 }
 
 /// Proof that this thread holds the mutex of a store, and that the store is in order. Dropping it unlocks.

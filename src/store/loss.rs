@@ -8,20 +8,10 @@
 
 use crate::error::{Error, Result};
 use crate::segment::control;
-use crate::store::open::{CONTROL, How, LIVE};
-use crate::store::shared::Shared;
+use crate::store::files::{CONTROL, LIVE};
+use crate::store::how::How;
+use crate::store::shared::{Loss, Shared};
 use crate::sys::{file, process};
-
-/// What may be missing, from the least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loss {
-    /// Nothing explains that anything is.
-    Nothing,
-    /// What was not power-safe when the power failed.
-    Unflushed,
-    /// Whoever opens said that it may.
-    Anything,
-}
 
 impl Loss {
     /// To be asked before the control page is written to.

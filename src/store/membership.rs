@@ -1,26 +1,25 @@
-//! Taking part in a store: the locks that say so, the process table, snapshot pins, and what a fork does to them.
+//! Taking part in a store: the locks that say so, the process table, snapshot pins.
 //!
 //! The locks file carries three things. The whole-file lock (flock) is `opening`: held for a moment by whoever opens or
 //! leaves. The open-file-description lock on byte 0 is `attached`: held shared for life; who gets it exclusively, under
 //! `opening`, is alone. The bytes from [`PIN_BASE`] on are pins: byte `PIN_BASE + n` is locked shared while a snapshot of
-//! transaction n lives. The kernel drops them all at death. A child made by fork closes its copies at once and joins in
-//! its own name when it first uses the store.
+//! transaction n lives. The kernel drops them all at death; what a fork does to them is in `register.rs`.
 
 use crate::error::{Error, ErrorKind, Owner, Result};
 use crate::limits::PROCESSES_MAX;
-use crate::segment::control::{self, Control};
-use crate::store::shared::{Mode, Shared};
+use crate::segment::control::Control;
+use crate::store::files::{LOCKS, cannot, removed};
 use crate::sys::atomic::Ordering;
 use crate::sys::file::{Kept, Open as _};
 use crate::sys::fork_lock::ForkLock;
 use crate::sys::process::{self, Identity};
-use crate::sys::{file, fork, locks};
+use crate::sys::{file, locks};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 pub(crate) const ATTACHED: u64 = 0;
@@ -29,13 +28,13 @@ pub(crate) const PIN_BASE: u64 = 1 << 20;
 /// Pinned by loops over what is there now: a transaction that never comes, so that it keeps no records.
 pub(crate) const LOOPS: u64 = 1 << 60;
 /// No place in the process table.
-const NO_SLOT: u64 = u32::MAX as u64;
+pub(crate) const NO_SLOT: u64 = u32::MAX as u64;
 
 /// This process's part in one store.
 #[derive(Debug)]
 pub(crate) struct Membership {
     pub(crate) members: ForkLock<Members>,
-    slot: AtomicU64,
+    pub(crate) slot: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -45,146 +44,22 @@ pub(crate) struct Members {
     /// How many snapshots pin a transaction.
     pub(crate) pins: BTreeMap<u64, u32>,
     /// The log, opened by this process to be flushed through, unless a thread is at it.
-    flush: Option<Kept>,
-}
-
-/// A store that this process has open.
-struct Registered {
-    device: u64,
-    inode: u64,
-    mode: Mode,
-    shared: Weak<Shared>,
-    membership: Arc<Membership>,
+    pub(crate) flush: Option<Kept>,
 }
 
 /// Descriptors of locks files in the hands of openers and leavers.
-static LOCK_FILES: ForkLock<Vec<RawFd>> = ForkLock::new(Vec::new());
+pub(crate) static LOCK_FILES: ForkLock<Vec<RawFd>> = ForkLock::new(Vec::new());
 
 /// Opens the locks file, known to forks from the first moment: a child must not keep a lock that its parent takes on it.
 pub(crate) fn open_lock_file(path: &Path, writable: bool) -> Result<File> {
     let mut files = LOCK_FILES.lock();
-    let locks = file::open(path, writable).map_err(|error| super::open::cannot("open", path, error))?;
+    let locks = file::open(path, writable).map_err(|error| cannot("open", path, error))?;
     files.push(locks.as_raw_fd());
     Ok(locks)
 }
 
 pub(crate) fn forget_lock_file(locks: &File) {
     LOCK_FILES.lock().retain(|descriptor| *descriptor != locks.as_raw_fd());
-}
-
-/// Children made by fork join one after the other.
-static JOINING: ForkLock<()> = ForkLock::new(());
-
-static REGISTRY: ForkLock<Vec<Registered>> = ForkLock::new(Vec::new());
-
-/// The store that this process has open already, where it serves `mode`.
-pub(crate) fn find_open(device: u64, inode: u64, mode: Mode) -> Option<Arc<Shared>> {
-    let registry = REGISTRY.lock();
-    let mut serving = registry.iter().filter(|entry| {
-        (entry.device, entry.inode) == (device, inode) && (entry.mode == Mode::Writer || entry.mode == mode && mode == Mode::Reader)
-    });
-    let mut useless = Vec::new();
-    let found = serving.find_map(|entry| usable(entry, &mut useless));
-    drop(registry);
-    found
-}
-
-/// A registered store, unless the program has closed its descriptors: then it goes to those that are dropped when the register is free
-/// again, which their end needs.
-fn usable(entry: &Registered, useless: &mut Vec<Arc<Shared>>) -> Option<Arc<Shared>> {
-    let shared = entry.shared.upgrade()?;
-    if shared.has_its_files() {
-        return Some(shared);
-    }
-    useless.push(shared);
-    None
-}
-
-/// Sees to it that forks leave no child with locks of its parent. To be called before the first lock is taken.
-pub(crate) fn watch_forks() {
-    fork::install(before_fork, after_fork_in_parent, after_fork_in_child);
-}
-
-/// Makes an opened store known to later opens of this process, to forks and to its exit. If another thread was faster,
-/// its store is returned instead.
-pub(crate) fn register(shared: Arc<Shared>) -> Result<Arc<Shared>> {
-    at_exit();
-    let stamp = file::stamp(&shared.files.log).map_err(|error| Error::io("look at", &shared.log_path(), error))?;
-    let mut useless = Vec::new();
-    let mut registry = REGISTRY.lock();
-    let known = registry
-        .iter()
-        .filter(|entry| (entry.device, entry.inode, entry.mode) == (stamp.device, stamp.inode, shared.mode) && entry.mode != Mode::Private)
-        .find_map(|entry| usable(entry, &mut useless));
-    if let Some(known) = known {
-        drop(registry);
-        return Ok(known);
-    }
-    registry.push(Registered {
-        device: stamp.device,
-        inode: stamp.inode,
-        mode: shared.mode,
-        shared: Arc::downgrade(&shared),
-        membership: Arc::clone(&shared.membership),
-    });
-    drop(registry);
-    Ok(shared)
-}
-
-fn before_fork() {
-    let registry = REGISTRY.lock();
-    for entry in registry.iter() {
-        entry.membership.members.hold_for_fork();
-    }
-    LOCK_FILES.hold_for_fork();
-    control::hold_for_fork();
-    std::mem::forget(registry);
-}
-
-fn after_fork_in_parent() {
-    let registry = REGISTRY.end_of_fork();
-    control::end_of_fork();
-    drop(LOCK_FILES.end_of_fork());
-    for entry in registry.iter() {
-        drop(entry.membership.members.end_of_fork());
-    }
-}
-
-fn after_fork_in_child() {
-    let registry = REGISTRY.end_of_fork();
-    control::end_of_fork();
-    for descriptor in LOCK_FILES.end_of_fork().drain(..) {
-        // Whoever held it is a thread of the parent; nobody in the child will close it.
-        file::close_orphan(descriptor);
-    }
-    JOINING.reset_in_child();
-    for entry in registry.iter() {
-        let mut members = entry.membership.members.end_of_fork();
-        // The child's descriptors share the parent's locks: closing them here leaves the locks to the parent.
-        members.locks = None;
-        members.pins.clear();
-        members.flush = None;
-        entry.membership.slot.store(NO_SLOT, std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-/// Leaves all stores at the end of the process.
-pub(crate) fn leave_all_at_exit() {
-    let open: Vec<Arc<Shared>> = REGISTRY.lock().iter().filter_map(|entry| entry.shared.upgrade()).collect();
-    for shared in &open {
-        shared.close_at_exit();
-    }
-    // Other threads may go on until the very end: the store stays attached until the kernel takes the locks back.
-    std::mem::forget(open);
-}
-
-/// Leaves all stores when the process exits without dropping its handles.
-fn at_exit() {
-    extern "C" fn leave_all() {
-        leave_all_at_exit();
-    }
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| process::at_exit(leave_all));
 }
 
 impl Membership {
@@ -261,7 +136,7 @@ impl Membership {
         let file = file::open(path, false).map_err(failed)?;
         let is_ours = |ours: &Kept| Ok(file::stamp(ours)?.inode == file::stamp(&file)?.inode);
         if !self.members.lock().locks.as_ref().map_or(Ok(true), is_ours).map_err(failed)? {
-            return Err(super::open::removed(path));
+            return Err(removed(path));
         }
         locks::try_shared(&file, PIN_BASE + commit, 1).map_err(failed)?;
         Ok(file)
@@ -285,10 +160,7 @@ impl Membership {
         let members = self.members.lock();
         let own = members.pins.range(..LOOPS).next().map(|(pin, _)| *pin);
         let Some(locks) = &members.locks else { return Ok(own) };
-        let others = locks
-            .file()
-            .and_then(super::reserve::first_pin)
-            .map_err(|error| Error::io("look for snapshots in", &live.join(super::open::LOCKS), error))?;
+        let others = locks.file().and_then(first_pin).map_err(|error| Error::io("look for snapshots in", &live.join(LOCKS), error))?;
         Ok(own.into_iter().chain(others).min())
     }
 
@@ -323,8 +195,22 @@ impl Membership {
             return Ok(members.pins.contains_key(&LOOPS));
         };
         let holder = locks.file().and_then(|locks| locks::first_holder(locks, PIN_BASE + LOOPS, 1));
-        Ok(holder.map_err(|error| Error::io("look for loops in", &live.join(super::open::LOCKS), error))?.is_some())
+        Ok(holder.map_err(|error| Error::io("look for loops in", &live.join(LOCKS), error))?.is_some())
     }
+}
+
+/// The oldest transaction that anybody pins.
+fn first_pin(file: &File) -> std::io::Result<Option<u64>> {
+    let base = PIN_BASE;
+    let (mut oldest, mut length) = (None, LOOPS);
+    // The kernel names some holder in the range, not the lowest: look below it until nobody is there.
+    while length > 0
+        && let Some(at) = locks::first_holder(file, base, length)?
+    {
+        let pin = at.saturating_sub(base);
+        (oldest, length) = (Some(pin), pin);
+    }
+    Ok(oldest)
 }
 
 /// Takes a free place in the process table, or that of a dead process.
@@ -371,7 +257,7 @@ impl Opening {
         let mut pause = Duration::from_micros(50);
         loop {
             // Known to a fork from the first moment: a child must not keep a lock that its parent takes here.
-            let locks = open().map_err(|error| super::open::cannot("open", path, error))?;
+            let locks = open().map_err(|error| cannot("open", path, error))?;
             LOCK_FILES.lock().push(locks.as_raw_fd());
             let opening = Opening { locks: Some(locks), alone: false };
             while !file::try_lock(opening.file()).map_err(failed)? {
@@ -470,42 +356,4 @@ fn opening_timeout(path: &Path, locks: &File, timeout: Duration) -> Error {
         path.display()
     );
     Error::new(ErrorKind::LockTimeout { owner, since: timeout }, message)
-}
-
-impl Shared {
-    /// Joins in the name of a child made by fork.
-    #[cold]
-    pub(crate) fn join_after_fork(&self) -> Result<()> {
-        let _one_at_a_time = JOINING.lock();
-        let generation = fork::generation();
-        if self.generation.load(std::sync::atomic::Ordering::Acquire) == generation {
-            return Ok(());
-        }
-        if self.mode != Mode::Private {
-            let removed = |_| super::open::removed(&self.directory);
-            let path = self.locks_path();
-            file::stamp_at(&path).map_err(removed)?;
-            let mut opening = Opening::acquire(&path, || file::open(&path, self.mode == Mode::Writer), Duration::from_secs(30))?;
-            self.require_in_place()?;
-            if self.mode == Mode::Writer && opening.try_alone()? {
-                self.prepare_alone()?;
-            }
-            opening.attach()?;
-            self.membership.join(opening, (self.mode == Mode::Writer).then_some(self.control))?;
-        }
-        self.generation.store(generation, std::sync::atomic::Ordering::Release);
-        Ok(())
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        {
-            let mut registry = REGISTRY.lock();
-            let this = Arc::as_ptr(&self.membership);
-            registry.retain(|entry| Arc::as_ptr(&entry.membership) != this);
-        }
-        // `Pod::close` reports what is kept silent about here.
-        let _ = self.leave();
-    }
 }

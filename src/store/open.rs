@@ -14,52 +14,18 @@
 //! and checked, which finds what may have been done to it meanwhile.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{INDEX_BYTES_MAX, LOG_BYTES_MAX, ORDER_BYTES_MAX, SEGMENTS_BYTES_MAX};
-use crate::log::header::{LOG_HEADER_BYTES, LogHeader, NotALog};
-use crate::segment::control::{self, CONTROL_BYTES, Control, LAYOUT, MAGIC, READY};
-use crate::segment::heap::Heap;
-use crate::segment::slots::Slots;
-use crate::segment::words::MappedWords;
-use crate::store::canon::Canon;
+use crate::segment::control::{self, CONTROL_BYTES, LAYOUT, MAGIC, READY};
+use crate::store::assemble::assemble;
 use crate::store::create;
-use crate::store::hold::Auto;
-use crate::store::lasting::lasting_words;
+use crate::store::files::{CONTROL, Files, INDEX, LIVE, LOCKS, LOG, ORDER, SEGMENTS, cannot, kept, other_layout};
+use crate::store::how::How;
 use crate::store::load;
-use crate::store::loss::Loss;
-use crate::store::membership::{self, Membership, Opening};
-use crate::store::settings::Wanted;
-use crate::store::shared::{Files, Mode, Shared, integrity};
-use crate::sys::file::{Kept, Open};
-use crate::sys::map::FileMap;
-use crate::sys::{file, fork, process};
-use std::fs::File;
+use crate::store::membership::Opening;
+use crate::store::register;
+use crate::store::shared::{Mode, Shared};
+use crate::sys::file;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Duration;
-use xxhash_rust::xxh3::xxh3_64;
-
-/// Directory of the shared state, inside the store's.
-pub(crate) const LIVE: &str = ".live";
-pub(crate) const LOCKS: &str = "locks";
-pub(crate) const CONTROL: &str = "control";
-pub(crate) const LOG: &str = "log";
-pub(crate) const INDEX: &str = "index";
-pub(crate) const ORDER: &str = "order";
-pub(crate) const SEGMENTS: &str = "segments";
-
-/// How to open.
-#[derive(Debug, Clone)]
-pub(crate) struct How {
-    pub(crate) create: bool,
-    pub(crate) read_only: bool,
-    pub(crate) file_mode: u32,
-    pub(crate) timeout: Duration,
-    pub(crate) any_file_system: bool,
-    pub(crate) salvage: bool,
-    pub(crate) wanted: Wanted,
-    pub(crate) canon: &'static dyn Canon,
-}
 
 /// Opens the store in `directory`, or makes one there.
 pub(crate) fn open(directory: &Path, how: &How) -> Result<Arc<Shared>> {
@@ -67,14 +33,14 @@ pub(crate) fn open(directory: &Path, how: &How) -> Result<Arc<Shared>> {
     let live = directory.join(LIVE);
     let wanted = if how.read_only { Mode::Reader } else { Mode::Writer };
     if let Ok(stamp) = file::stamp_at(&live.join(LOG))
-        && let Some(shared) = membership::find_open(stamp.device, stamp.inode, wanted)
+        && let Some(shared) = register::find_open(stamp.device, stamp.inode, wanted)
     {
         shared.enter()?;
         return Ok(shared);
     }
-    membership::watch_forks();
+    register::watch_forks();
     let shared = if how.read_only { open_reader(&directory, how)? } else { open_writer(&directory, how)? };
-    membership::register(Arc::new(shared))
+    register::register(Arc::new(shared))
 }
 
 fn open_writer(directory: &Path, how: &How) -> Result<Shared> {
@@ -142,66 +108,6 @@ fn open_reader(directory: &Path, how: &How) -> Result<Shared> {
     Ok(shared)
 }
 
-/// Maps the control page of somebody who is alone: a reader's own, in memory, or that of all.
-pub(crate) fn map_control(file: &File, path: &Path, in_memory: bool) -> Result<(&'static Control, Option<FileMap>)> {
-    file::allocate(file, 0, CONTROL_BYTES).map_err(|error| Error::io("allocate space in", path, error))?;
-    let failed = |error| Error::io("map", path, error);
-    if in_memory {
-        let (own, control) = control::map_own(file).map_err(failed)?;
-        return Ok((control, Some(own)));
-    }
-    Ok((control::map(file, true).map_err(failed)?, None))
-}
-
-/// A file of the store that stays open.
-pub(crate) fn kept(live: &Path, name: &str, file: File) -> Result<Kept> {
-    Kept::new(file).map_err(|error| Error::io("look at", &live.join(name), error))
-}
-
-/// Maps the files and reads the log's head. What the files hold is not trusted yet.
-pub(crate) fn assemble(
-    directory: &Path,
-    mode: Mode,
-    how: &How,
-    files: Files,
-    control: &'static Control,
-    index_writable: bool,
-) -> Result<Shared> {
-    let live = directory.join(LIVE);
-    let map = |name: &str, file: &Kept, capacity: u64, writable: bool| {
-        let size = file::stamp(file).map_err(|error| Error::io("look at", &live.join(name), error))?.size;
-        let mapped = file.file().and_then(|file| FileMap::new(file, capacity, size.max(1), writable));
-        mapped.map_err(|error| Error::io("map", &live.join(name), error))
-    };
-    let log_path = live.join(LOG);
-    let head = file::read_at(&files.log, 0, LOG_HEADER_BYTES as usize).map_err(|error| Error::io("read", &log_path, error))?;
-    let header = LogHeader::decode(&head).map_err(|reason| not_a_log(&log_path, reason))?;
-    Ok(Shared {
-        mode,
-        file_mode: how.file_mode,
-        control,
-        heap: Heap::new(map(LOG, &files.log, LOG_BYTES_MAX, mode == Mode::Writer)?),
-        index: MappedWords::new(map(INDEX, &files.index, INDEX_BYTES_MAX, index_writable)?),
-        order: MappedWords::new(map(ORDER, &files.order, ORDER_BYTES_MAX, index_writable)?),
-        slots: Slots::new(map(SEGMENTS, &files.segments, SEGMENTS_BYTES_MAX, index_writable)?),
-        files,
-        header,
-        membership: Membership::new(),
-        loss: Loss::Nothing,
-        tasks: std::sync::OnceLock::new(),
-        private_pin: None,
-        auto: Auto::default(),
-        canon: how.canon,
-        own_control: None,
-        own_locks: None,
-        origin: None,
-        wants_flush: AtomicBool::new(false),
-        generation: AtomicU64::new(fork::generation()),
-        directory: directory.to_owned(),
-        directory_handle: file::open(directory, false).and_then(Kept::new).map_err(|error| cannot("open", directory, error))?,
-    })
-}
-
 impl Shared {
     /// Gets index, control and mutex ready for the first process. The caller is alone.
     pub(crate) fn prepare_alone(&self) -> Result<()> {
@@ -235,70 +141,6 @@ impl Shared {
         outcome.map_err(|error| Error::io("initialise the mutex of", &self.directory, error))
     }
 
-    /// Whether index and control were written in this boot, by this libc, pid namespace and layout, for this very log.
-    pub(crate) fn is_ours(&self) -> bool {
-        let stamps = &self.control.stamps;
-        let (Ok(boot), Ok(namespace), Ok(log)) = (process::boot_id(), process::pid_namespace(), file::stamp(&self.files.log)) else {
-            return false;
-        };
-        stamps.magic.get() == MAGIC
-            && stamps.layout.get() == LAYOUT
-            && [stamps.boot[0].get(), stamps.boot[1].get()] == boot
-            && stamps.libc.get() == process::LIBC
-            && stamps.pid_namespace.get() == namespace
-            && (stamps.device.get(), stamps.inode.get(), stamps.store.get()) == (log.device, log.inode, self.header.store[0])
-    }
-
-    pub(crate) fn was_closed_in_order(&self) -> bool {
-        let closed = &self.control.closed;
-        closed.commit.get() == self.control.commit.newest().wrapping_add(1)
-            && self.control.stamps.state.get() == READY
-            && self.lasting_sum() == closed.words.get()
-            && self.files_sum().is_some_and(|sum| sum == closed.files.get())
-            && self.is_ready_as_counted()
-    }
-
-    /// Whether the files reach as far as is counted ready: a page behind a file's end is fatal to whoever touches it.
-    fn is_ready_as_counted(&self) -> bool {
-        let (files, ready) = (&self.files, &self.control.ready);
-        let counted =
-            [(&files.log, &ready.log), (&files.index, &ready.index), (&files.order, &ready.order), (&files.segments, &ready.segments)];
-        let tasks = if self.is_tracker() { self.task_files().ok() } else { None };
-        let tasks = tasks.iter().flat_map(|tasks| tasks.files().into_iter().zip(self.control.tasks.ready()));
-        counted.into_iter().chain(tasks).all(|(file, ready)| file::stamp(file).is_ok_and(|stamp| ready.get() <= stamp.size))
-    }
-
-    /// Notes that all is in order. The caller is alone but for threads of its own process, and holds `opening`.
-    pub(crate) fn close_in_order(&self) {
-        // The lock keeps threads of this process out, and repairs what another's death may have left.
-        let Ok(locked) = crate::store::locked::Locked::new(self, Duration::from_millis(500)) else { return };
-        if let Some(files) = self.files_sum() {
-            let closed = &self.control.closed;
-            closed.files.set(files);
-            closed.words.set(self.lasting_sum());
-            closed.commit.set(self.control.commit.newest() + 1);
-        }
-        drop(locked);
-    }
-
-    fn lasting_sum(&self) -> u64 {
-        let bytes: Vec<u8> = lasting_words(self.control).into_iter().flat_map(|word| word.get().to_le_bytes()).collect();
-        xxh3_64(&bytes)
-    }
-
-    fn files_sum(&self) -> Option<u64> {
-        let mut bytes = Vec::new();
-        let tasks = if self.is_tracker() { Some(self.task_files().ok()?) } else { None };
-        let tasks = tasks.iter().flat_map(|tasks| tasks.files());
-        for file in self.files.all().into_iter().chain(tasks) {
-            let stamp = file::stamp(file).ok()?;
-            for word in [stamp.device, stamp.inode, stamp.size, stamp.modified_nanoseconds, stamp.changed_nanoseconds] {
-                bytes.extend_from_slice(&word.to_le_bytes());
-            }
-        }
-        Some(xxh3_64(&bytes))
-    }
-
     /// Whether the state that other processes use can be used by this one.
     fn require_joinable(&self) -> Result<()> {
         let stamps = &self.control.stamps;
@@ -319,94 +161,5 @@ impl Shared {
         } else {
             Err(self.integrity(0, "the processes that have it open found it damaged; close it in all of them and open it again"))
         }
-    }
-
-    /// Whether the program has left the descriptors alone.
-    pub(crate) fn has_its_files(&self) -> bool {
-        self.files.all().into_iter().all(Kept::is_there) && self.directory_handle.is_there()
-    }
-
-    /// Fails where the program has closed descriptors that it does not know.
-    pub(crate) fn require_files(&self) -> Result<()> {
-        if self.has_its_files() { Ok(()) } else { Err(self.closed_descriptors()) }
-    }
-
-    #[cold]
-    fn closed_descriptors(&self) -> Error {
-        Error::new(
-            ErrorKind::Closed,
-            format!(
-                "{}: descriptors of the store were closed by this program, which must leave those alone that it has not opened; open the store again",
-                self.directory.display()
-            ),
-        )
-    }
-
-    /// Fails where the log has no name any more: cheaper than [`require_in_place`](Shared::require_in_place), which also finds another
-    /// store at the path.
-    pub(crate) fn require_linked(&self) -> Result<()> {
-        if self.mode == Mode::Private || self.own_control.is_some() || self.origin.is_some() {
-            return Ok(());
-        }
-        match file::stamp(&self.files.log) {
-            Ok(stamp) if stamp.links > 0 => Ok(()),
-            Ok(_) => Err(removed(&self.directory)),
-            Err(_) => Err(self.closed_descriptors()),
-        }
-    }
-
-    /// Fails where another store, or none, stands at the path by now.
-    pub(crate) fn require_in_place(&self) -> Result<()> {
-        if self.origin.is_some() {
-            return Ok(());
-        }
-        self.require_files()?;
-        let (Ok(ours), Ok(theirs)) = (file::stamp(&self.files.log), file::stamp_at(&self.log_path())) else {
-            return Err(removed(&self.directory));
-        };
-        if (ours.device, ours.inode) == (theirs.device, theirs.inode) && ours.links > 0 { Ok(()) } else { Err(removed(&self.directory)) }
-    }
-}
-
-/// The directory was taken away.
-#[cold]
-pub(crate) fn removed(directory: &Path) -> Error {
-    Error::new(ErrorKind::StoreRemoved, format!("{} was removed or replaced while it was open; open it again", directory.display()))
-}
-
-/// A failed system call on a file of the store, where a lack of rights has an answer.
-#[cold]
-pub(crate) fn cannot(doing: &str, path: &Path, error: std::io::Error) -> Error {
-    if error.kind() == std::io::ErrorKind::PermissionDenied {
-        let message =
-            format!("{doing} {}: no permission; the store belongs to another user, or was made with another file_mode", path.display());
-        return Error::caused(ErrorKind::Io, message, error);
-    }
-    Error::io(doing, path, error)
-}
-
-#[cold]
-fn other_layout(directory: &Path) -> Error {
-    Error::new(
-        ErrorKind::VersionMismatch,
-        format!(
-            "{} is in use by processes with another version of tastypod; close it there first, or use the same version",
-            directory.display()
-        ),
-    )
-}
-
-#[cold]
-fn not_a_log(path: &Path, reason: NotALog) -> Error {
-    match reason {
-        NotALog::Damaged(what, offset) => integrity(path.to_owned(), offset, what),
-        NotALog::Version(version) => Error::new(
-            ErrorKind::VersionMismatch,
-            format!(
-                "{} has format version {version}, this tastypod reads version {}; open it with the version that wrote it",
-                path.display(),
-                crate::log::header::FORMAT
-            ),
-        ),
     }
 }

@@ -6,6 +6,7 @@
 //! record that is to be looked at for longer is copied between the two looks, or, where it is long, pinned like a snapshot.
 //! The holder of the mutex and the owner of a pin borrow records in place: theirs are not taken.
 
+use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::index::order;
 use crate::index::table::{Entry, Found};
@@ -14,9 +15,11 @@ use crate::log::record::{self, HEADER_BYTES, Head, Record};
 use crate::segment::heap::Position;
 use crate::segment::slots::{Slot, is_in_log};
 use crate::segment::words::Words;
+use crate::store::settings::{KeyDialect, Settings, shown};
 use crate::store::shared::{Mode, Shared};
 use crate::store::snapshot::Instant;
 use crate::sys::atomic::{Ordering, Word, fence};
+use crate::value::Archive;
 use std::cell::RefCell;
 
 /// Records longer than this are pinned rather than copied: a pin costs two system calls.
@@ -300,6 +303,28 @@ impl Shared {
                 return Ok(Some(copied));
             }
         }
+    }
+
+    /// The stored options; nothing in a store whose maker was killed before it wrote them.
+    pub(crate) fn settings(&self) -> Result<Option<Settings>> {
+        self.read_settings()?.map(|copied| Archive::of(&copied.record()).node().read()).transpose()
+    }
+
+    /// Fails for a new key that tastypy could not go on with, in a store whose files are in its dialect.
+    #[inline]
+    pub(crate) fn require_storable(&self, key: &[u8]) -> Result<()> {
+        if !crate::key::is_tuple(key) || self.settings()?.is_none_or(|settings| settings.key_dialect != KeyDialect::Tastypy) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::InvalidKey,
+            format!(
+                "{}: key {} is a tuple, and the files are kept so that tastypy can go on with them, which loses what follows a tuple; \
+                 convert the store to KeyDialect::Json first (Pod::convert, tastypod convert)",
+                self.directory.display(),
+                shown(key)
+            ),
+        ))
     }
 
     /// The version of the newest record with an ordinal, the mark that its key is gone included.

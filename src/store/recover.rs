@@ -21,9 +21,8 @@ use crate::log::header::SegmentHeader;
 use crate::log::record::{self, Kind, Record};
 use crate::log::scan::{Ended, Later, Scan};
 use crate::segment::heap::{Position, Segment};
-use crate::store::commit::By;
-use crate::store::loss::Loss;
-use crate::store::shared::{Mode, Shared};
+use crate::store::publishing::By;
+use crate::store::shared::{Loss, Mode, Shared};
 use crate::sys::file;
 
 /// What one pass over the log found.

@@ -14,8 +14,9 @@ use crate::log::batch::Claiming;
 use crate::log::record::FRAME_BYTES;
 use crate::log::scan;
 use crate::segment::heap::Position;
-use crate::store::commit::{By, Tail};
+use crate::store::publishing::By;
 use crate::store::shared::Shared;
+use crate::store::tail::Tail;
 use crate::sys::atomic::Ordering;
 
 impl Shared {

@@ -9,9 +9,8 @@ use crate::log::record::{self, Given, Kind, Record, Tally};
 use crate::segment::control::DAMAGED;
 use crate::segment::counters::Counters;
 use crate::segment::heap::Position;
-use crate::store::commit::By;
+use crate::store::publishing::{By, Noted};
 use crate::store::shared::Shared;
-use crate::store::tasks::Noted;
 use crate::sys::atomic::Ordering;
 
 impl Shared {

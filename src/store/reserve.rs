@@ -12,12 +12,12 @@ use crate::log::record::Kind;
 use crate::segment::heap::Segment;
 use crate::segment::slots::{Slots, State};
 use crate::segment::words::MappedWords;
-use crate::store::commit::{Placement, Tail};
+use crate::store::files::{CLAIM_WORDS, INDEX, LOG, ORDER, SEGMENTS, TASK_NAMES};
 use crate::store::shared::Shared;
+use crate::store::tail::{Placement, Tail};
 use crate::sys::atomic::{Ordering, Word, fence};
 use crate::sys::file::Kept;
-use crate::sys::{file, locks, map::FileMap};
-use std::fs::File;
+use crate::sys::{file, map::FileMap};
 use std::ops::Range;
 
 /// Bytes allocated at once: as much as the file has, within these.
@@ -92,19 +92,19 @@ fn ahead(ready: u64) -> u64 {
 
 impl Shared {
     fn growing_log(&self) -> Growing<'_> {
-        Growing { name: super::open::LOG, file: &self.files.log, map: self.heap.map(), ready: &self.control.ready.log }
+        Growing { name: LOG, file: &self.files.log, map: self.heap.map(), ready: &self.control.ready.log }
     }
 
     fn growing_order(&self) -> Growing<'_> {
-        Growing { name: super::open::ORDER, file: &self.files.order, map: MappedWords::map(&self.order), ready: &self.control.ready.order }
+        Growing { name: ORDER, file: &self.files.order, map: MappedWords::map(&self.order), ready: &self.control.ready.order }
     }
 
     fn growing_index(&self) -> Growing<'_> {
-        Growing { name: super::open::INDEX, file: &self.files.index, map: MappedWords::map(&self.index), ready: &self.control.ready.index }
+        Growing { name: INDEX, file: &self.files.index, map: MappedWords::map(&self.index), ready: &self.control.ready.index }
     }
 
     fn growing_segments(&self) -> Growing<'_> {
-        Growing { name: super::open::SEGMENTS, file: &self.files.segments, map: self.slots.map(), ready: &self.control.ready.segments }
+        Growing { name: SEGMENTS, file: &self.files.segments, map: self.slots.map(), ready: &self.control.ready.segments }
     }
 
     /// Sees to it that a batch fits everywhere, before the first byte of it is written.
@@ -151,11 +151,9 @@ impl Shared {
     pub(crate) fn reserve_tasks(&self, ordinals: u64, waiting: u64, claims: u64) -> Result<()> {
         let files = self.task_files()?;
         let tasks = &self.control.tasks;
-        let needed = [bits::words_for(ordinals), queue::words_for(waiting), claims * super::claims::CLAIM_WORDS].map(|words| words * 8);
+        let needed = [bits::words_for(ordinals), queue::words_for(waiting), claims * CLAIM_WORDS].map(|words| words * 8);
         let words = [&files.bits, &files.queue, &files.claims];
-        for ((((needed, ready), words), file), name) in
-            needed.into_iter().zip(tasks.ready()).zip(words).zip(&files.files).zip(super::tasks::NAMES)
-        {
+        for ((((needed, ready), words), file), name) in needed.into_iter().zip(tasks.ready()).zip(words).zip(&files.files).zip(TASK_NAMES) {
             if needed > ready.get().min(words.map().capacity()) {
                 Growing { name, file, map: words.map(), ready }.extend(self, needed, ready.get().clamp(4096, CHUNK_BYTES_MAX), true)?;
             }
@@ -261,7 +259,7 @@ impl Shared {
         if lowest < low.get() {
             let (start, end) = (order::bytes_for(lowest), order::bytes_for(low.get()));
             file::allocate(&self.files.order, start, end - start)
-                .map_err(|error| Error::io("allocate space in", &self.live().join(super::open::ORDER), error))?;
+                .map_err(|error| Error::io("allocate space in", &self.live().join(ORDER), error))?;
             clear(lowest..low.get());
             low.set(lowest);
         }
@@ -294,7 +292,7 @@ impl Shared {
         let next = growth.plan(table.place, kept).ok_or_else(|| self.index_full())?;
         self.allocate_index(next)?;
         file::allocate(&self.files.index, next.first_byte(), next.end_byte() - next.first_byte())
-            .map_err(|error| Error::io("allocate space in", &self.live().join(super::open::INDEX), error))?;
+            .map_err(|error| Error::io("allocate space in", &self.live().join(INDEX), error))?;
         growth.begin(next, floor);
         Ok(())
     }
@@ -382,18 +380,4 @@ impl Shared {
             let _ = self.growing_log().extend(self, ready + 1, chunk(ready), true);
         }
     }
-}
-
-/// The range of the locks file in which snapshots pin their commit.
-pub(crate) fn first_pin(file: &File) -> std::io::Result<Option<u64>> {
-    let base = super::membership::PIN_BASE;
-    let (mut oldest, mut length) = (None, super::membership::LOOPS);
-    // The kernel names some holder in the range, not the lowest: look below it until nobody is there.
-    while length > 0
-        && let Some(at) = locks::first_holder(file, base, length)?
-    {
-        let pin = at.saturating_sub(base);
-        (oldest, length) = (Some(pin), pin);
-    }
-    Ok(oldest)
 }

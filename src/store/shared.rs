@@ -13,11 +13,9 @@ use crate::segment::heap::{Heap, Position};
 use crate::segment::slots::Slots;
 use crate::segment::words::MappedWords;
 use crate::store::canon::Canon;
-use crate::store::hold::Auto;
-use crate::store::isolated::Origin;
-use crate::store::loss::Loss;
+use crate::store::files::{CONTROL, Files, INDEX, LIVE, LOCKS, LOG, ORDER, TaskFiles, integrity};
+use crate::store::how::Writing;
 use crate::store::membership::Membership;
-use crate::store::tasks::TaskFiles;
 use crate::sys::atomic::Ordering;
 use crate::sys::file::Kept;
 use crate::sys::map::FileMap;
@@ -38,21 +36,41 @@ pub(crate) enum Mode {
     Private,
 }
 
-impl Files {
-    pub(crate) fn all(&self) -> [&Kept; 4] {
-        [&self.log, &self.index, &self.order, &self.segments]
-    }
+/// What may be missing, from the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Nothing explains that anything is.
+    Nothing,
+    /// What was not power-safe when the power failed.
+    Unflushed,
+    /// Whoever opens said that it may.
+    Anything,
 }
 
-/// The files behind the mappings.
+/// What this process remembers of saving by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Auto {
+    /// Not before so many keys changed, as long as the shards are saved up to `since`.
+    pub(crate) at: AtomicU64,
+    pub(crate) since: AtomicU64,
+    /// Coarse nanoseconds since boot until when another process's hold need not be looked for again.
+    pub(crate) held_until: AtomicU64,
+    /// Whether a thread is saving. Of a fork's parent, it stays set: the child saves inline.
+    pub(crate) is_running: AtomicBool,
+}
+
+/// Where a copy comes from.
 #[derive(Debug)]
-pub(crate) struct Files {
-    pub(crate) log: Kept,
-    pub(crate) index: Kept,
-    pub(crate) order: Kept,
-    pub(crate) segments: Kept,
+pub(crate) struct Origin {
+    pub(crate) store: Arc<Shared>,
+    /// How it is written to.
+    pub(crate) writing: Writing,
+    /// By ordinal of the copy. Read and written by the holder of the copy's mutex.
+    pub(crate) known: MappedWords,
+    pub(crate) known_file: File,
 }
 
+/// The store.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) directory: PathBuf,
@@ -90,16 +108,16 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn live(&self) -> PathBuf {
-        self.directory.join(super::open::LIVE)
+        self.directory.join(LIVE)
     }
 
     pub(crate) fn log_path(&self) -> PathBuf {
-        self.live().join(super::open::LOG)
+        self.live().join(LOG)
     }
 
     /// Where the locks file is to be opened.
     pub(crate) fn locks_path(&self) -> PathBuf {
-        self.own_locks.as_ref().map_or_else(|| self.live().join(super::open::LOCKS), file::path_of)
+        self.own_locks.as_ref().map_or_else(|| self.live().join(LOCKS), file::path_of)
     }
 
     /// To be called first by every operation: in a child made by fork, joins the store in its own name.
@@ -131,11 +149,11 @@ impl Shared {
     #[inline]
     pub(crate) fn counters(&self) -> Result<Counters> {
         let Some(counters) = self.control.commit.read() else {
-            return Err(self.unusable(super::open::CONTROL, "the counters are not those of the newest transaction"));
+            return Err(self.unusable(CONTROL, "the counters are not those of the newest transaction"));
         };
         // Ordinals are reserved before they are committed.
         if counters.next_ordinal > self.order_bytes_ready() / order::bytes_for(1) {
-            return Err(self.unusable(super::open::ORDER, "it ends before the newest ordinal"));
+            return Err(self.unusable(ORDER, "it ends before the newest ordinal"));
         }
         Ok(counters)
     }
@@ -155,7 +173,7 @@ impl Shared {
             Some(place) if place.fits(self.control.ready.index.load(Ordering::Relaxed).min(self.index.map().capacity())) => {
                 Ok((word, Table { words: &self.index, place }))
             }
-            _ => Err(self.unusable(super::open::INDEX, "its table lies outside of it")),
+            _ => Err(self.unusable(INDEX, "its table lies outside of it")),
         }
     }
 
@@ -217,16 +235,6 @@ impl Shared {
             format!("{} was opened with read_only(true): open it without to change it", self.directory.display()),
         ))
     }
-}
-
-/// An integrity error of a binary file.
-#[cold]
-pub(crate) fn integrity(path: PathBuf, offset: u64, what: &str) -> Error {
-    let message = format!(
-        "{} is damaged at byte {offset}: {what}; nothing was changed; restore the file from a copy, or move it away to start afresh",
-        path.display()
-    );
-    Error::new(ErrorKind::Integrity { path, line: offset, what: what.to_owned() }, message)
 }
 
 impl Records<Error> for Shared {

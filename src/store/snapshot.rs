@@ -3,8 +3,8 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::record::Record;
 use crate::segment::counters::Counters;
+use crate::store::files::CONTROL;
 use crate::store::membership::LOOPS;
-use crate::store::open::CONTROL;
 use crate::store::read::Copied;
 use crate::store::shared::{Mode, Shared};
 use crate::sys::atomic::{Ordering, fence};

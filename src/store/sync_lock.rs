@@ -2,8 +2,8 @@
 //! holder's own, so that threads exclude each other too, the kernel drops it at death, and a fork hands on nothing.
 
 use crate::error::{Error, ErrorKind, Owner, Result};
+use crate::store::files::{LOCKS, cannot};
 use crate::store::membership;
-use crate::store::open::{LOCKS, cannot};
 use crate::store::shared::Shared;
 use crate::sys::{file, locks, process};
 use std::fs::File;

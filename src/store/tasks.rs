@@ -16,8 +16,8 @@ use crate::segment::control::{IDLE_NANOSECONDS, SAMPLE_NANOSECONDS};
 use crate::segment::counters::Counters;
 use crate::segment::heap::Position;
 use crate::segment::words::MappedWords;
-use crate::store::claims::CLAIM_WORDS;
-use crate::store::commit::By;
+use crate::store::files::{CLAIM_WORDS, TASK_NAMES, TaskFiles, cannot, kept};
+use crate::store::publishing::{By, Noted};
 use crate::store::settings::{Settings, StoreKind};
 use crate::store::shared::{Mode, Shared};
 use crate::sys::atomic::Ordering;
@@ -29,24 +29,6 @@ use std::fs::File;
 
 /// Turns of tasks that were tried: behind all that were not.
 pub(crate) const BEHIND: u64 = 1 << 40;
-
-/// Names of the files.
-pub(crate) const NAMES: [&str; 3] = ["tasks", "queue", "claims"];
-
-/// The files of a tracker beside index and order.
-#[derive(Debug)]
-pub(crate) struct TaskFiles {
-    pub(crate) bits: MappedWords,
-    pub(crate) queue: MappedWords,
-    pub(crate) claims: MappedWords,
-    pub(crate) files: [Kept; 3],
-}
-
-impl TaskFiles {
-    pub(crate) fn files(&self) -> [&Kept; 3] {
-        self.files.each_ref()
-    }
-}
 
 /// The turn of a tried task, of which the mark is known, and a transaction that is not older than it.
 fn last_turn(mark: u64, version: u64) -> u64 {
@@ -69,16 +51,6 @@ fn standing(task: &Task, is_claimed: bool, max_tries: u64) -> Standing {
             | bit(task.is_exhausted(max_tries), Standing::EXHAUSTED)
             | bit(is_claimed, Standing::CLAIMED),
     )
-}
-
-/// What is known of a record whose task is noted.
-pub(crate) struct Noted<'a> {
-    /// The record that it replaces.
-    pub(crate) before: Option<Record<'a>>,
-    /// The ordinal that the key had until now.
-    pub(crate) from: u64,
-    pub(crate) claiming: Claiming,
-    pub(crate) by: By,
 }
 
 impl Shared {
@@ -107,22 +79,26 @@ impl Shared {
                 Mode::Reader => file::open(&path(name), false),
                 Mode::Private => file::in_memory(name),
             };
-            file.map_err(|error| super::open::cannot("open", &path(name), error))
+            file.map_err(|error| cannot("open", &path(name), error))
         };
         let map = |name: &str, file: &Kept| {
             let size = file::stamp(file).map_err(|error| Error::io("look at", &path(name), error))?.size;
             let map = file.file().and_then(|file| FileMap::new(file, TASKS_BYTES_MAX, size.max(1), self.mode != Mode::Reader));
             map.map(MappedWords::new).map_err(|error| Error::io("map", &path(name), error))
         };
-        let files = [open(NAMES[0])?, open(NAMES[1])?, open(NAMES[2])?];
-        let kept = |name: &str, file: File| super::open::kept(&self.live(), name, file);
+        let files = [open(TASK_NAMES[0])?, open(TASK_NAMES[1])?, open(TASK_NAMES[2])?];
+        let kept = |name: &str, file: File| kept(&self.live(), name, file);
         let [bits, queue, claims] = files;
-        let files = [kept(NAMES[0], bits)?, kept(NAMES[1], queue)?, kept(NAMES[2], claims)?];
-        let files =
-            TaskFiles { bits: map(NAMES[0], &files[0])?, queue: map(NAMES[1], &files[1])?, claims: map(NAMES[2], &files[2])?, files };
+        let files = [kept(TASK_NAMES[0], bits)?, kept(TASK_NAMES[1], queue)?, kept(TASK_NAMES[2], claims)?];
+        let files = TaskFiles {
+            bits: map(TASK_NAMES[0], &files[0])?,
+            queue: map(TASK_NAMES[1], &files[1])?,
+            claims: map(TASK_NAMES[2], &files[2])?,
+            files,
+        };
         // Another thread may have been faster.
         let _ = self.tasks.set(files);
-        self.tasks.get().ok_or_else(|| self.unusable(NAMES[0], "it could not be mapped"))
+        self.tasks.get().ok_or_else(|| self.unusable(TASK_NAMES[0], "it could not be mapped"))
     }
 
     /// The sets of tasks.

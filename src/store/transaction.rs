@@ -3,8 +3,8 @@
 use crate::error::Result;
 use crate::log::batch::{Batch, Claiming};
 use crate::log::record::{Kind, Record, Standing};
-use crate::store::claims::Held;
-use crate::store::locked::{Locked, Writing};
+use crate::store::how::Writing;
+use crate::store::locked::Locked;
 use crate::store::shared::Shared;
 use crate::value::{Archive, Arena, Span};
 use hashbrown::HashTable;
@@ -107,6 +107,10 @@ impl<S: Deref<Target = Shared>> Transaction<S> {
         self.locked.shared()
     }
 
+    pub(crate) fn locked(&self) -> &Locked<S> {
+        &self.locked
+    }
+
     pub(crate) fn require_same_process(&self) -> Result<()> {
         self.locked.require_same_process()
     }
@@ -152,11 +156,6 @@ impl<S: Deref<Target = Shared>> Transaction<S> {
         if let Some(index) = self.find(hash, key) {
             self.buffers.pending[index].claiming = Claiming::End;
         }
-    }
-
-    /// Fails where a claim is not the caller's any more.
-    pub(crate) fn require_held(&self, held: &Held) -> Result<()> {
-        self.locked.require_held(held).map(|_| ())
     }
 
     /// How the task of a key stands, before the transaction's own writes; those keep a claim.

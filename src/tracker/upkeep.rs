@@ -5,7 +5,7 @@ use crate::key::{AsKey, Key};
 use crate::log::record::Standing;
 use crate::pod::Iter;
 use crate::store::claims::DIED;
-use crate::store::locked::Writing;
+use crate::store::how::Writing;
 use crate::store::transaction::Change as Outcome;
 use crate::tracker::Tracker;
 use crate::tracker::seed::task_of;
