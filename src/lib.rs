@@ -134,7 +134,7 @@ pub use pod::{
 };
 /// A JSON value; objects keep the order of their keys. This is `serde_json::Value`.
 pub use serde_json::Value;
-pub use store::settings::KeyDialect;
+pub use store::core::settings::KeyDialect;
 pub use tracker::{Claim, ClaimInfo, Failure, Next, Progress, Retry, TaskItems, TaskKeys, TaskValues, Todo, Tracker, TrackerTxn, Work};
 pub use verify::{PinHolder, Report, Stats};
 
@@ -156,7 +156,7 @@ pub type SharedTracker = Tracker;
 pub const DEFAULT_SYNC_AT: usize = 1000;
 
 /// Entries in a shard file, where nobody says otherwise.
-pub const DEFAULT_FILE_SIZE: u64 = store::settings::DEFAULT_FILE_SIZE;
+pub const DEFAULT_FILE_SIZE: u64 = store::core::settings::DEFAULT_FILE_SIZE;
 
 /// For readers of tastypy's manual; its programs are run with the other examples.
 #[cfg(doctest)]

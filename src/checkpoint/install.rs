@@ -7,7 +7,7 @@ use crate::checkpoint::place::Place;
 use crate::checkpoint::recover::{self, Step};
 use crate::checkpoint::shard;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::files::cannot;
+use crate::store::core::files::cannot;
 use crate::sys::{file, names};
 use std::io;
 use std::path::Path;

@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::key::{self, Key, KeyBuf};
-use crate::store::settings::KeyDialect;
+use crate::store::core::settings::KeyDialect;
 use crate::value::{self, Archive, write_string};
 
 /// The two parts of a line that is not blank.

@@ -16,7 +16,7 @@
 //! text, white space aside.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::settings::Settings;
+use crate::store::core::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -233,7 +233,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::settings::{KeyDialect, StoreKind};
+    use crate::store::core::settings::{KeyDialect, StoreKind};
     use proptest::prelude::*;
 
     fn marks(text: &str) -> Marks {

@@ -5,7 +5,7 @@ use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::names::{MANIFEST, ShardName};
 use crate::checkpoint::stamps::{self, Stamps};
 use crate::error::{Error, Result};
-use crate::store::files::{LIVE, cannot};
+use crate::store::core::files::{LIVE, cannot};
 use crate::sys::{clock, file};
 use std::io;
 use std::path::{Path, PathBuf};

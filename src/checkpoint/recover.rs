@@ -62,7 +62,7 @@ pub(crate) fn saved_in(manifest: Option<&Manifest>, number: u64) -> Option<&Save
 mod tests {
     use super::*;
     use crate::checkpoint::manifest::Hex;
-    use crate::store::settings::Settings;
+    use crate::store::core::settings::Settings;
 
     fn saved(hash: u64) -> Saved {
         Saved(1, 10, 10, Hex(hash), String::new())

@@ -8,7 +8,7 @@ use crate::checkpoint::names::MANIFEST;
 use crate::checkpoint::place::refused;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
-use crate::store::settings::KeyDialect;
+use crate::store::core::settings::KeyDialect;
 use crate::sys::file;
 use serde_json::Value;
 use std::fs::File;

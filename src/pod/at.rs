@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::pod::target::{Hashed, Target};
-use crate::store::transaction::Change;
+use crate::store::write::transaction::Change;
 use crate::value::{self, Arena, Edit, Node, Number, Outcome, Step};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::pod::target::{Hashed, Target};
 use crate::pod::{At, Pod, Txn, View};
-use crate::store::transaction::Change;
+use crate::store::write::transaction::Change;
 use crate::value::{self, Archive, Arena};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -3,7 +3,7 @@
 use crate::checkpoint::save::{self, Saving};
 use crate::error::Result;
 use crate::pod::Pod;
-use crate::store::settings::{KeyDialect, Settings};
+use crate::store::core::settings::{KeyDialect, Settings};
 
 /// Another form of a store's JSON files, for [`Pod::convert`]. What is not set stays as it is.
 ///

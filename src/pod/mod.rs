@@ -23,10 +23,10 @@ pub use transaction::{Guard, Txn};
 pub use view::{Part, View};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::isolated;
-use crate::store::settings::require_delays;
-use crate::store::shared::{Mode, Origin, Shared};
-use crate::store::{leave, open};
+use crate::store::attach::isolated;
+use crate::store::attach::{leave, open};
+use crate::store::core::settings::require_delays;
+use crate::store::core::shared::{Mode, Origin, Shared};
 use crate::verify::{Report, Stats};
 use std::fmt;
 use std::path::Path;

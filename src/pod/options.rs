@@ -3,8 +3,8 @@
 use crate::checkpoint::canon::Shards;
 use crate::error::Result;
 use crate::pod::Pod;
-use crate::store::how::{How, Writing};
-use crate::store::settings::Wanted;
+use crate::store::core::how::{How, Writing};
+use crate::store::core::settings::Wanted;
 use std::path::Path;
 use std::time::Duration;
 

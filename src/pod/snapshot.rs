@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::pod::target::Hashed;
 use crate::pod::{Iter, Keys, Part, Pod, Values, Version};
-use crate::store::snapshot::Instant;
+use crate::store::read::snapshot::Instant;
 use crate::value::Archive;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -8,10 +8,10 @@ use crate::key::{AsKey, Key};
 use crate::pod::calls::absent;
 use crate::pod::options::SyncMode;
 use crate::pod::{Pod, target::Hashed};
-use crate::store::isolated::Overwritten;
-use crate::store::shared::Shared;
-use crate::store::snapshot::Instant;
-use crate::store::transaction::Change;
+use crate::store::attach::isolated::Overwritten;
+use crate::store::core::shared::Shared;
+use crate::store::read::snapshot::Instant;
+use crate::store::write::transaction::Change;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

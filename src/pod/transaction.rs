@@ -6,8 +6,8 @@ use crate::log::batch::Batch;
 use crate::log::record::Kind;
 use crate::pod::Pod;
 use crate::pod::target::{Hashed, InHand, Target, join_guard, leave_guard};
-use crate::store::sync_lock::SyncLock;
-use crate::store::transaction::Transaction;
+use crate::store::saving::sync_lock::SyncLock;
+use crate::store::write::transaction::Transaction;
 use crate::value::{Archive, Arena};
 use serde::Serialize;
 use serde_json::Value;
@@ -142,7 +142,7 @@ impl Txn {
 
 /// All entries that a transaction sees.
 pub(crate) fn entries(target: &Target<'_>) -> Result<Vec<(Key, Value)>> {
-    let read = |transaction: &Transaction<Arc<crate::store::shared::Shared>>| {
+    let read = |transaction: &Transaction<Arc<crate::store::core::shared::Shared>>| {
         let shared = transaction.shared();
         let tail = shared.tail()?.counters;
         let decode = |key: &[u8]| Key::decode(key).map_err(|_| shared.integrity(0, "a stored key is malformed"));

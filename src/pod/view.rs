@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::log::record::Record;
-use crate::store::read::{Copied, Fetched};
-use crate::store::shared::Shared;
+use crate::store::core::shared::Shared;
+use crate::store::read::get::{Copied, Fetched};
 use crate::value::{Archive, Node};
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -89,7 +89,7 @@ pub(crate) struct Log {
     pub(crate) drops: Word,
     /// Bytes of the marks of removed keys among those that are live; may be too high by what a kill left.
     pub(crate) marks: Word,
-    /// Not 0 while something is to be done outside the mutex (`store/space.rs`). Set under it, exchanged by who does it.
+    /// Not 0 while something is to be done outside the mutex (`store/shrink/space.rs`). Set under it, exchanged by who does it.
     pub(crate) chores: Word,
     /// One more than the segment that is entered next, if it has no blocks, or 0.
     pub(crate) bare: Word,
@@ -143,7 +143,7 @@ pub(crate) struct Table {
     pub(crate) dropped: Word,
 }
 
-/// The order, and its compaction (`store/compact.rs`).
+/// The order, and its compaction (`store/shrink/compact.rs`).
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Order {
@@ -262,7 +262,7 @@ pub(crate) struct Wake {
     pub(crate) idle: HalfWord,
 }
 
-/// How far the log is on the disk. Written without the mutex, by whoever flushes (`store/durable.rs`).
+/// How far the log is on the disk. Written without the mutex, by whoever flushes (`store/flush/durable.rs`).
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Flush {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pod::Pod;
-use crate::store::settings::shown;
+use crate::store::core::settings::shown;
 use crate::tracker::Tracker;
 use crate::tracker::seed::FRESH;
 use crate::value::{self, Archive, Arena, Task, field};

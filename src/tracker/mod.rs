@@ -20,7 +20,7 @@ pub use work::{Next, Work};
 use crate::error::Result;
 use crate::pod::{Options, Pod, nanoseconds};
 use crate::segment::counters::Counters;
-use crate::store::settings::{Settings, StoreKind, require_delays};
+use crate::store::core::settings::{Settings, StoreKind, require_delays};
 use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;

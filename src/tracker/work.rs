@@ -1,7 +1,7 @@
 //! Waiting for tasks.
 
 use crate::error::Result;
-use crate::store::claims::Claimed;
+use crate::store::tasks::claims::Claimed;
 use crate::tracker::{Claim, Tracker};
 use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@ use crate::index::bits::Set;
 use crate::index::order::{self, MARKS};
 use crate::index::queue::Heap;
 use crate::log::record::Standing;
-use crate::store::shared::Shared;
+use crate::store::core::shared::Shared;
 use crate::value::{Archive, Task};
 use hashbrown::HashSet;
 

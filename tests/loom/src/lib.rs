@@ -90,7 +90,7 @@ mod tests {
         });
     }
 
-    /// The two halves of `store/wait.rs`; whether the sleeper would sleep for ever.
+    /// The two halves of `store/read/wait.rs`; whether the sleeper would sleep for ever.
     fn handshake(fenced: bool) {
         loom::model(move || {
             let words = Arc::new((Word::new(0), HalfWord::new(0), HalfWord::new(0)));
@@ -187,7 +187,7 @@ mod tests {
         work(false);
     }
 
-    /// A segment that is taken back into use beside a reader of a record in it: `store/segments.rs` and `store/read.rs`.
+    /// A segment that is taken back into use beside a reader of a record in it: `store/write/segments.rs` and `store/read/get.rs`.
     /// The words are the segment's order, the index's entry, and the record's two.
     fn reuse(fenced: bool, looks_again: bool) {
         loom::model(move || {

@@ -1,0 +1,5 @@
+//! Reading, beside writers and without a lock: the newest state, one instant, waiting for the next.
+
+pub(crate) mod get;
+pub(crate) mod snapshot;
+pub(crate) mod wait;
