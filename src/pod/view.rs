@@ -3,7 +3,8 @@
 use crate::error::Result;
 use crate::log::record::Record;
 use crate::store::core::shared::Shared;
-use crate::store::read::get::{Copied, Fetched};
+use crate::store::read::copied::Copied;
+use crate::store::read::get::Fetched;
 use crate::value::{Archive, Node};
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -6,7 +6,7 @@
 //! Its rooms, from the bottom up; a file names only its own room and those of lower steps, which `tests/it/tidy.rs` holds:
 //!
 //! ```text
-//! core  →  read  →  write  →  tasks, flush, shrink, saving  →  recover  →  attach
+//! core  ←  read  ←  write  ←  flush, saving, tasks  ←  shrink  ←  recover  ←  attach
 //! ```
 
 pub(crate) mod core;
@@ -17,8 +17,9 @@ pub(crate) mod write;
 
 pub(crate) mod flush;
 pub(crate) mod saving;
-pub(crate) mod shrink;
 pub(crate) mod tasks;
+
+pub(crate) mod shrink;
 
 pub(crate) mod recover;
 

@@ -61,6 +61,142 @@ fn a_layer_names_only_layers_below_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The rooms of `store`, the lowest step first. Rooms on one step do not know each other.
+const STORE: [&[&str]; 7] = [&["core"], &["read"], &["write"], &["flush", "saving", "tasks"], &["shrink"], &["recover"], &["attach"]];
+
+/// What a room of `store` calls of rooms above it nevertheless, by methods of `Shared`, which no path shows: the places where a
+/// commit is told of elsewhere, and where somebody who comes finds what another left.
+const CALLED_UP: [(&str, &str, &[&str]); 6] = [
+    ("core", "attach", &["join_after_fork"]),
+    ("write", "recover", &["forget_unsealed", "is_unfinished", "repair"]),
+    ("write", "tasks", &["has_room_for_task", "max_tries_for", "note_settings", "note_task", "standing_in_pod", "take_sample", "tally"]),
+    ("write", "flush", &["flush_aside", "is_flush_due", "reusable", "wait_until_durable"]),
+    ("write", "shrink", &["do_chores", "forget_dead_puncher", "note_chores", "note_first", "note_renumbered"]),
+    ("flush", "attach", &["registered"]),
+];
+
+/// The files of a layer that has rooms: room, name, and code in one piece.
+fn files_in_rooms(layer: &str) -> Vec<(String, String, String)> {
+    let parts = |path: &Path| path.iter().map(|part| part.to_str().unwrap().trim_end_matches(".rs").to_owned()).collect::<Vec<_>>();
+    let files = sources().into_iter().map(|(path, text)| (parts(&path), code(&text).collect::<Vec<_>>().join("\n")));
+    files
+        .filter(|(parts, _)| parts[0] == layer && parts.len() == 3)
+        .map(|(parts, text)| (parts[1].clone(), parts[2].clone(), text))
+        .collect()
+}
+
+fn name_at(text: &str) -> &str {
+    text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap()
+}
+
+/// What a file names of its own layer: room, and file or item in it.
+fn named<'a>(layer: &str, text: &'a str) -> Vec<(&'a str, &'a str)> {
+    let start = format!("crate::{layer}::");
+    let paths = text.split(start.as_str()).skip(1);
+    paths.map(|path| (name_at(path), path[name_at(path).len()..].strip_prefix("::").map_or("", name_at))).collect()
+}
+
+/// Which arrows point up, or from room to room on one step.
+fn wrong_arrows(layer: &str, steps: &[&[&str]]) -> Vec<String> {
+    let step = |room: &str| steps.iter().position(|rooms| rooms.contains(&room));
+    let mut wrong = Vec::new();
+    for (room, file, text) in files_in_rooms(layer) {
+        let own = step(&room);
+        if own.is_none() {
+            wrong.push(format!("{layer}/{room} has no step"));
+        }
+        if text.contains("super::super") {
+            wrong.push(format!("{layer}/{room}/{file} names another room without saying which"));
+        }
+        for (other, item) in named(layer, &text) {
+            if other != room && step(other).is_none_or(|other| Some(other) >= own) {
+                wrong.push(format!("{layer}/{room}/{file} names {other}::{item}"));
+            }
+        }
+    }
+    wrong
+}
+
+/// The files of a layer that name each other in a circle, or what names them.
+fn circles(layer: &str) -> Vec<String> {
+    let mut files: Vec<(String, Vec<String>)> = files_in_rooms(layer)
+        .into_iter()
+        .map(|(room, file, text)| {
+            let names = named(layer, &text).iter().map(|(room, file)| format!("{room}/{file}")).collect();
+            (format!("{room}/{file}"), names)
+        })
+        .collect();
+    loop {
+        let left: Vec<String> = files.iter().map(|(file, _)| file.clone()).collect();
+        // Whoever names nothing of what is left stands in no circle, nor does who is named by nothing of it.
+        files.retain(|(file, names)| names.iter().any(|name| name != file && left.contains(name)));
+        let named: Vec<String> = files.iter().flat_map(|(file, names)| names.iter().filter(move |name| *name != file)).cloned().collect();
+        files.retain(|(file, _)| named.contains(file));
+        if files.len() == left.len() {
+            return left;
+        }
+    }
+}
+
+#[test]
+fn a_room_names_only_rooms_below_it() {
+    let rooms: Vec<&str> = STORE.concat();
+    let mut found: Vec<String> = files_in_rooms("store").into_iter().map(|(room, ..)| room).collect();
+    found.sort();
+    found.dedup();
+    assert_eq!(found.len(), rooms.len(), "a room for each name: {found:?}");
+    let wrong = wrong_arrows("store", &STORE);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_files_of_the_store_name_each_other_in_a_circle() {
+    // The store carries whoever makes its canonical form, and that is asked about a store.
+    let mut found = circles("store");
+    found.sort();
+    assert_eq!(found, ["core/canon", "core/how", "core/shared"]);
+}
+
+/// A method of `Shared` may stand in any room, so calls of them go past the arrows. Those that do are counted.
+#[test]
+fn a_room_calls_only_known_methods_of_rooms_above_it() {
+    let step = |room: &str| STORE.iter().position(|rooms| rooms.contains(&room));
+    let files = files_in_rooms("store");
+    let mut methods: Vec<(String, &str)> = Vec::new();
+    for (room, _, text) in &files {
+        let mut is_shared = false;
+        for line in text.lines() {
+            if line.starts_with("impl") {
+                is_shared = ["Shared {", "Locked<S> {", "Transaction<S> {"].iter().any(|end| line.ends_with(end));
+            }
+            let name = ["    pub(crate) fn ", "    pub(super) fn "].iter().find_map(|start| line.strip_prefix(start)).map(name_at);
+            methods.extend(name.filter(|_| is_shared).map(|name| (room.clone(), name)));
+        }
+    }
+    assert!(methods.len() > 100, "only {} methods were found", methods.len());
+    // Of names that several types have it is not known whose is called.
+    let is_one = |name: &str| methods.iter().filter(|(_, other)| *other == name).count() == 1;
+    let mut called: Vec<(String, String, String)> = Vec::new();
+    for (room, _, text) in &files {
+        for (above, name) in methods.iter().filter(|(above, name)| above != room && step(above) >= step(room) && is_one(name)) {
+            let is_own = [format!("fn {name}("), format!("fn {name}<")].iter().any(|head| text.contains(head));
+            let is_called = text.match_indices(&format!(".{name}(")).any(|(at, _)| {
+                let receiver = text[..at].trim_end().trim_end_matches("()");
+                ["self", "shared", "locked", "store", "copy"].iter().any(|name| receiver.ends_with(name))
+            });
+            if is_called && !is_own {
+                called.push((room.clone(), above.clone(), (*name).to_owned()));
+            }
+        }
+    }
+    let known = CALLED_UP.iter().flat_map(|(room, above, names)| names.iter().map(|name| (*room, *above, *name)));
+    let mut known: Vec<(String, String, String)> = known.map(|(room, above, name)| (room.into(), above.into(), name.into())).collect();
+    known.sort();
+    called.sort();
+    called.dedup();
+    assert_eq!(called, known);
+}
+
 #[test]
 fn unsafe_stands_only_where_it_may_and_is_argued_for() {
     let allowed = |path: &Path| {

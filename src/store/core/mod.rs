@@ -7,3 +7,4 @@ pub(crate) mod in_place;
 pub(crate) mod membership;
 pub(crate) mod settings;
 pub(crate) mod shared;
+pub(crate) mod task_files;

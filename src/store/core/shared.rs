@@ -9,8 +9,8 @@ use crate::log::header::LogHeader;
 use crate::log::record::Record;
 use crate::segment::control::Control;
 use crate::segment::counters::Counters;
-use crate::segment::heap::{Heap, Position};
-use crate::segment::slots::Slots;
+use crate::segment::heap::{Heap, Position, Segment};
+use crate::segment::slots::{Slot, Slots};
 use crate::segment::words::MappedWords;
 use crate::store::core::canon::Canon;
 use crate::store::core::files::{CONTROL, Files, INDEX, LIVE, LOCKS, LOG, ORDER, TaskFiles, integrity};
@@ -132,6 +132,13 @@ impl Shared {
     pub(crate) fn record(&self, position: Position) -> Result<Record<'_>> {
         Record::at(&self.heap, position, self.control.ready.log.load(Ordering::Relaxed))
             .ok_or_else(|| self.damaged(position, "no record where the index says"))
+    }
+
+    /// A segment's slot, where its head is ready.
+    #[inline(always)]
+    pub(crate) fn slot(&self, segment: Segment) -> Result<&Slot> {
+        let ready = self.control.ready.segments.load(Ordering::Relaxed);
+        self.slots.get(segment, ready).ok_or_else(|| self.damaged(segment.start(), "a place outside of the log's segments is named"))
     }
 
     /// What stands at a position contradicts what names it, or is not there for this process.

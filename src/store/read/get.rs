@@ -17,13 +17,10 @@ use crate::segment::slots::{Slot, is_in_log};
 use crate::segment::words::Words;
 use crate::store::core::settings::{KeyDialect, Settings, shown};
 use crate::store::core::shared::{Mode, Shared};
+use crate::store::read::copied::{COPIED_BYTES_MAX, Copied};
 use crate::store::read::snapshot::Instant;
-use crate::sys::atomic::{Ordering, Word, fence};
+use crate::sys::atomic::{Ordering, fence};
 use crate::value::Archive;
-use std::cell::RefCell;
-
-/// Records longer than this are pinned rather than copied: a pin costs two system calls.
-pub(crate) const COPIED_BYTES_MAX: u64 = 16 * 1024;
 
 /// Looks at a segment that is named and not in the log, before that is believed.
 const LOOKS_MAX: usize = 1000;
@@ -44,67 +41,6 @@ impl Sighted<'_> {
         // After what was read, before the segment's number. Pairs with the fence in `Shared::enter_segment`.
         fence(Ordering::Acquire);
         self.slot.order.load(Ordering::Relaxed) == self.order
-    }
-}
-
-thread_local! {
-    /// Memory of records that were copied before, for the next ones.
-    static SPARE: RefCell<Vec<Vec<u64>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Copies that a thread keeps memory for.
-const SPARE_MAX: usize = 8;
-
-/// A record in memory of the reader's own.
-#[derive(Debug)]
-pub(crate) struct Copied {
-    words: Vec<u64>,
-}
-
-impl Copied {
-    #[inline]
-    fn of(words: &[Word]) -> Copied {
-        // A thread that exits may have lost them already.
-        let mut copy = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default();
-        copy.clear();
-        copy.extend(words.iter().map(|word| word.load(Ordering::Relaxed)));
-        Copied { words: copy }
-    }
-
-    /// Of one that stays where it is meanwhile.
-    pub(crate) fn of_record(record: &Record<'_>) -> Copied {
-        Copied { words: record.bytes().as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word)).collect() }
-    }
-
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.words)
-    }
-
-    #[inline]
-    pub(crate) fn record(&self) -> Record<'_> {
-        Record::of(self.bytes()).expect("checked when it was copied")
-    }
-}
-
-impl Clone for Copied {
-    fn clone(&self) -> Copied {
-        Copied { words: self.words.clone() }
-    }
-}
-
-impl Drop for Copied {
-    #[inline]
-    fn drop(&mut self) {
-        let words = std::mem::take(&mut self.words);
-        let _ = SPARE.try_with(|spare| {
-            if let Ok(mut spare) = spare.try_borrow_mut()
-                && spare.len() < SPARE_MAX
-                && words.capacity() as u64 * 8 <= COPIED_BYTES_MAX
-            {
-                spare.push(words);
-            }
-        });
     }
 }
 

@@ -6,7 +6,7 @@ use crate::segment::counters::Counters;
 use crate::store::core::files::CONTROL;
 use crate::store::core::membership::LOOPS;
 use crate::store::core::shared::{Mode, Shared};
-use crate::store::read::get::Copied;
+use crate::store::read::copied::Copied;
 use crate::sys::atomic::{Ordering, fence};
 use crate::sys::fork;
 use hashbrown::HashSet;
@@ -185,5 +185,13 @@ impl Shared {
         }
         let instant = Instant::take(self)?;
         Ok(self.get_at(instant.counters().sequence, hash, key)?.map(|record| Copied::of_record(&record)))
+    }
+
+    /// The first ordinal that a snapshot may have a key at.
+    pub(crate) fn first_ordinal(&self, commit: u64) -> u64 {
+        let order = &self.control.order;
+        // Stored in the other order: with a new `first` comes its `since`.
+        let (low, first) = (order.low.load(Ordering::Acquire), order.first.load(Ordering::Acquire));
+        if commit >= order.since.load(Ordering::Acquire) { low.max(first) } else { low }
     }
 }

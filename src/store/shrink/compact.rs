@@ -19,7 +19,6 @@
 
 use crate::error::Result;
 use crate::index::order;
-use crate::index::table::Entry;
 use crate::limits::SEGMENT_BYTES;
 use crate::log::batch::Batch;
 use crate::log::record::Record;
@@ -41,22 +40,6 @@ const SLOTS_MAX: u64 = 2048;
 const LOOKS: usize = 256;
 
 impl Shared {
-    /// The first ordinal that a snapshot may have a key at.
-    pub(crate) fn first_ordinal(&self, commit: u64) -> u64 {
-        let order = &self.control.order;
-        // Stored in the other order: with a new `first` comes its `since`.
-        let (low, first) = (order.low.load(Ordering::Acquire), order.first.load(Ordering::Acquire));
-        if commit >= order.since.load(Ordering::Acquire) { low.max(first) } else { low }
-    }
-
-    /// Where in order the key stands that an entry names, if that is elsewhere than where `newest` puts it.
-    pub(crate) fn elsewhere(&self, entry: Entry, newest: &Record<'_>) -> Result<Option<u64>> {
-        let known = self.record(entry.position())?;
-        let is_elsewhere =
-            known.is_set() && known.ordinal() != newest.ordinal() && order::load(&self.order, known.ordinal()) == Some(entry.position());
-        Ok(is_elsewhere.then_some(known.ordinal()))
-    }
-
     /// Notes how far a compaction is, before a renumbered record is published.
     pub(crate) fn note_renumbered(&self, ordinal: u64, before: Option<u64>, by: By) -> Result<()> {
         let order = &self.control.order;

@@ -60,13 +60,6 @@ struct Survey {
 }
 
 impl Shared {
-    /// A segment's slot, where its head is ready.
-    #[inline(always)]
-    pub(crate) fn slot(&self, segment: Segment) -> Result<&Slot> {
-        let ready = self.control.ready.segments.load(Ordering::Relaxed);
-        self.slots.get(segment, ready).ok_or_else(|| self.damaged(segment.start(), "a place outside of the log's segments is named"))
-    }
-
     /// Takes a run of `span` segments for a batch: those before it in `taken` are taken already. Changes nothing that a
     /// failure or a kill would have to undo.
     pub(crate) fn take_segment(&self, span: u64, taken: &[(Segment, u64)]) -> Result<Segment> {
