@@ -1,5 +1,7 @@
 //! Values as they are stored: JSON in an archive that is read in place.
 //!
+//! Writing and reading stand beside each other over what is archived, and neither knows the other; `editing` knows both.
+//!
 //! # Layout
 //!
 //! An archive is a run of bytes that may stand at any address. It is made of *nodes* of 9 bytes; the node of the whole value is
@@ -33,61 +35,21 @@
 //! is UTF-8; numbers and short texts have the one form given above; keys are unique; arrays and objects are nested at
 //! most [`VALUE_DEPTH_MAX`](crate::limits::VALUE_DEPTH_MAX) deep. These are rkyv's archives, and its checks.
 
-#[allow(unsafe_code)]
-mod archived;
-mod deserialize;
-mod edit;
-mod fault;
-mod json;
-mod node;
-mod number;
-mod path;
-mod serialize;
-#[allow(unsafe_code)]
-mod stored;
-mod sum;
-mod task;
+mod archive;
+mod editing;
+mod reading;
 #[cfg(test)]
 mod tests;
-mod writer;
+mod writing;
 
-use serde::Serialize;
-
+pub(crate) use archive::archived::{Archive, validate};
+pub(crate) use archive::text::write_string;
+pub(crate) use editing::edit::{Edit, Outcome, apply};
+pub(crate) use editing::sum::Number;
+pub(crate) use editing::task::{Change, Task, change, field};
+pub(crate) use reading::node::Node;
+pub(crate) use reading::path::{Step, parse_pointer, pointer_of, resolve};
+pub(crate) use writing::encode::{encode, encode_json};
 #[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use archived::Encoded;
-pub(crate) use archived::{Archive, validate};
-pub(crate) use edit::{Edit, Number, Outcome, apply};
-pub(crate) use json::write_string;
-pub(crate) use node::Node;
-pub(crate) use path::{Step, parse_pointer, pointer_of, resolve};
-pub(crate) use stored::{Arena, Span};
-pub(crate) use task::{Change, Task, change, field};
-
-use crate::error::Result;
-
-/// Appends the archive of any serialisable value to `out`; on an error `out` is as before. Values get the shape that
-/// `serde_json` gives them, except that floats which are not finite are an error.
-#[inline]
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<()> {
-    Ok(writer::write(out, |writer| value.serialize(writer))?)
-}
-
-/// Appends the archive of one strict JSON text to `out`, no number rounded; on an error, which says where, `out` is as
-/// before. Of a key that comes twice the last value counts, at the place of the first.
-pub(crate) fn encode_json(text: &str, out: &mut Vec<u8>) -> Result<()> {
-    Ok(writer::write(out, |writer| json::write_text(text, writer))?)
-}
-
-#[cfg(any(test, feature = "fuzzing"))]
-impl Encoded {
-    #[cfg(test)]
-    /// The archive of any serialisable value.
-    pub(crate) fn new<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
-        Ok(Encoded::of(|writer| value.serialize(writer))?)
-    }
-
-    /// The archive of one strict JSON text.
-    pub(crate) fn from_json(text: &str) -> Result<Encoded> {
-        Ok(Encoded::of(|writer| json::write_text(text, writer))?)
-    }
-}
+pub(crate) use writing::stored::Encoded;
+pub(crate) use writing::stored::{Arena, Span};

@@ -2,8 +2,6 @@
 
 use std::ops::Bound;
 
-use super::super::edit::{Edit, Number, apply};
-use super::super::path::{Step, parse_pointer, pointer_of, resolve};
 use super::*;
 use crate::error::ErrorKind;
 

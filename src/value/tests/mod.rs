@@ -7,9 +7,11 @@ mod layout;
 mod types;
 
 use proptest::prelude::*;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::*;
+use crate::error::Result;
 
 /// Any JSON value that `Value` can hold, with keys that collide now and then.
 pub(super) fn values() -> impl Strategy<Value = Value> {

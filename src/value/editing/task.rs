@@ -8,12 +8,13 @@
 //! | `_not_before` | seconds since 1970, a number: not claimed before | at once |
 //! | `_error` | why it went back last | none |
 
-use super::archived::{Archive, ArchivedNode};
-use super::edit::{self, Edit};
-use super::node::{Node, Shape};
-use super::path::Step;
-use super::stored::Arena;
 use crate::error::Result as Outcome;
+use crate::value::archive::archived::{Archive, ArchivedNode};
+use crate::value::editing::edit::{self, Edit};
+use crate::value::editing::sum::Number;
+use crate::value::reading::node::{Node, Shape};
+use crate::value::reading::path::Step;
+use crate::value::writing::stored::Arena;
 use serde::Serialize;
 
 /// Names of the reserved fields.
@@ -90,11 +91,11 @@ pub(crate) enum Change<'a> {
 
 /// A value that can be archived without knowing its type.
 pub(crate) trait Setting {
-    fn archive(&self, arena: &mut Arena) -> Outcome<super::Span>;
+    fn archive(&self, arena: &mut Arena) -> Outcome<crate::value::writing::stored::Span>;
 }
 
 impl<T: Serialize> Setting for T {
-    fn archive(&self, arena: &mut Arena) -> Outcome<super::Span> {
+    fn archive(&self, arena: &mut Arena) -> Outcome<crate::value::writing::stored::Span> {
         arena.encode(self)
     }
 }
@@ -118,13 +119,13 @@ pub(crate) fn change(task: Archive<'_>, changes: &[Change<'_>], out: &mut Vec<u8
                     let span = settings.encode(&count)?;
                     (Some(&field::TRIES), Edit::Set(settings.get(span)))
                 }
-                _ => (Some(&field::TRIES), Edit::Add(edit::Number::Int(*number))),
+                _ => (Some(&field::TRIES), Edit::Add(Number::Int(*number))),
             },
             Change::Set(name, value) => {
                 let span = value.archive(&mut settings)?;
                 (Some(name), Edit::Set(settings.get(span)))
             }
-            Change::Flag(name, value) => (Some(name), Edit::Set(super::stored::truth(*value))),
+            Change::Flag(name, value) => (Some(name), Edit::Set(crate::value::writing::stored::truth(*value))),
             Change::Merge(fields) => (None, Edit::Merge(*fields)),
             Change::Drop(name) => (Some(name), Edit::Remove),
         };

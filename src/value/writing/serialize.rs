@@ -3,18 +3,14 @@
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
-use super::fault::Fault;
-use super::json;
-use super::number::ShortText;
-use super::writer::{Begun, Cell, Writer};
-
-/// How `serde_json::value::RawValue` names itself to serialisers: its text is JSON.
-pub(super) const RAW_VALUE: &str = "$serde_json::private::RawValue";
-/// How `serde_json::Number` names itself where a dependent has switched on `arbitrary_precision`.
-const RAW_NUMBER: &str = "$serde_json::private::Number";
+use crate::value::archive::fault::Fault;
+use crate::value::archive::number::ShortText;
+use crate::value::archive::text::{RAW_NUMBER, RAW_VALUE};
+use crate::value::writing::json;
+use crate::value::writing::writer::{Begun, Cell, Writer};
 
 /// A container on its way, and the object around it where it is an enum variant with data.
-pub(super) struct Compound<'w, 'o> {
+pub(in crate::value) struct Compound<'w, 'o> {
     writer: &'w mut Writer<'o>,
     shape: Shape,
     variant: Option<Begun>,
@@ -79,7 +75,7 @@ fn raw<T: Serialize + ?Sized>(writer: &mut Writer<'_>, value: &T) -> Result<(), 
 
 /// Turns the key that was written last into text, as JSON wants keys.
 fn name_key(writer: &mut Writer<'_>) -> Result<(), Fault> {
-    use super::archived::tag;
+    use crate::value::archive::archived::tag;
     use std::fmt::Write;
     match writer.last().map(Cell::parts) {
         Some((tag::TEXT, _)) => Ok(()),

@@ -3,9 +3,10 @@
 use compact_str::CompactString;
 use smallvec::SmallVec;
 
-use super::archived::find_entry;
-use super::node::{Node, Shape};
 use crate::error::{Error, ErrorKind, Result};
+use crate::value::archive::archived::find_entry;
+use crate::value::archive::fault::push_step;
+use crate::value::reading::node::{Node, Shape, array_index};
 
 /// One step from a value into a part of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,11 +57,6 @@ pub(crate) fn pointer_of(steps: &[Step]) -> String {
     pointer
 }
 
-pub(super) fn push_step(pointer: &mut String, step: &str) {
-    pointer.push('/');
-    pointer.push_str(&step.replace('~', "~0").replace('/', "~1"));
-}
-
 /// The part of `root` that the steps lead to, or `None` where a key or an index is absent. A step into what has no parts,
 /// or parts of another sort, is a `TypeMismatch`.
 pub(crate) fn resolve<'a>(root: Node<'a>, steps: &[Step]) -> Result<Option<Node<'a>>> {
@@ -75,15 +71,15 @@ pub(crate) fn resolve<'a>(root: Node<'a>, steps: &[Step]) -> Result<Option<Node<
 }
 
 /// A walk that ended at a part.
-pub(super) struct Found<'a> {
-    pub(super) containers: Containers<'a>,
-    pub(super) leaf: Leaf<'a>,
+pub(in crate::value) struct Found<'a> {
+    pub(in crate::value) containers: Containers<'a>,
+    pub(in crate::value) leaf: Leaf<'a>,
 }
 
 /// The arrays and objects on the way, and which of their parts the way goes through.
-pub(super) type Containers<'a> = SmallVec<[(Node<'a>, usize); 8]>;
+pub(in crate::value) type Containers<'a> = SmallVec<[(Node<'a>, usize); 8]>;
 
-pub(super) enum Leaf<'a> {
+pub(in crate::value) enum Leaf<'a> {
     Present(Node<'a>),
     /// The last of the containers has no such part, but could get it there: a key of an object, or the place after the last
     /// element of an array.
@@ -91,7 +87,7 @@ pub(super) enum Leaf<'a> {
 }
 
 /// Like [`resolve`], remembering the way. An absent container is `KeyNotFound`; so is an index outside of its array.
-pub(super) fn walk<'a>(root: Node<'a>, steps: &[Step]) -> Result<Found<'a>> {
+pub(in crate::value) fn walk<'a>(root: Node<'a>, steps: &[Step]) -> Result<Found<'a>> {
     let mut containers = Containers::new();
     let mut node = root;
     for (depth, step) in steps.iter().enumerate() {
@@ -140,7 +136,7 @@ fn take_step<'a>(node: Node<'a>, step: &Step) -> Option<Taken<'a>> {
 }
 
 /// The key that a step names in an object.
-pub(super) fn key_of(step: &Step) -> &str {
+pub(in crate::value) fn key_of(step: &Step) -> &str {
     match step {
         Step::Key(key) => key,
         Step::Token(token) => token,
@@ -153,12 +149,6 @@ fn index_token(token: &str) -> Option<i64> {
     let is_index = token == "0" || (!token.starts_with('0') && !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit()));
     // An index beyond 64 bits is absent from every array.
     is_index.then(|| token.parse().unwrap_or(i64::MAX))
-}
-
-/// The element that `index` means in an array of `length` elements; negative ones count from the end.
-pub(super) fn array_index(index: i64, length: usize) -> Option<usize> {
-    let index = if index < 0 { length.checked_sub(usize::try_from(index.unsigned_abs()).ok()?)? } else { usize::try_from(index).ok()? };
-    (index < length).then_some(index)
 }
 
 #[cold]
@@ -174,7 +164,7 @@ fn impassable(node: Node<'_>, steps: &[Step], depth: usize) -> Error {
 
 /// The error for a part that has another type than the call needs.
 #[cold]
-pub(super) fn mismatch(steps: &[Step], expected: &'static str, node: Node<'_>) -> Error {
+pub(in crate::value) fn mismatch(steps: &[Step], expected: &'static str, node: Node<'_>) -> Error {
     let (path, found) = (pointer_of(steps), node.kind_name());
     let place = if path.is_empty() { "the value".to_owned() } else { format!("{path} in the value") };
     let message = format!("{place} is {found}, but the call needs {expected}");
@@ -183,7 +173,7 @@ pub(super) fn mismatch(steps: &[Step], expected: &'static str, node: Node<'_>) -
 
 /// The error for a step that leads nowhere.
 #[cold]
-pub(super) fn absent(steps: &[Step], depth: usize) -> Error {
+pub(in crate::value) fn absent(steps: &[Step], depth: usize) -> Error {
     let path = pointer_of(&steps[..=depth]);
     Error::new(ErrorKind::KeyNotFound, format!("the value has nothing at {path}; only the last step of a path may be added"))
 }

@@ -7,21 +7,20 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeStruct, Serializer};
 use serde_json::Value;
 
-use super::archived::{self, Archive, ArchivedEntry, ArchivedNode, find_entry, text_of};
-use super::fault::Fault;
-use super::number::{self, ShortText};
-use super::serialize::RAW_VALUE;
-use super::{json, path};
 use crate::error::Result;
+use crate::value::archive::archived::{self, Archive, ArchivedEntry, ArchivedNode, find_entry, text_of};
+use crate::value::archive::fault::Fault;
+use crate::value::archive::number::{self, ShortText};
+use crate::value::archive::text::{RAW_VALUE, write_string};
 
 /// One value inside an archive, or the whole of it; as cheap to copy as a reference.
 ///
 /// Equality is that of JSON values, see [`eq_node`](Node::eq_node).
 #[derive(Clone, Copy)]
-pub(crate) struct Node<'a>(pub(super) &'a ArchivedNode);
+pub(crate) struct Node<'a>(pub(in crate::value) &'a ArchivedNode);
 
 /// What a node is, with its contents in native form.
-pub(super) enum Shape<'a> {
+pub(in crate::value) enum Shape<'a> {
     Null,
     Bool(bool),
     Int(i64),
@@ -43,7 +42,7 @@ impl<'a> Archive<'a> {
 
 impl<'a> Node<'a> {
     #[inline]
-    pub(super) fn shape(self) -> Shape<'a> {
+    pub(in crate::value) fn shape(self) -> Shape<'a> {
         match self.0 {
             ArchivedNode::Null => Shape::Null,
             ArchivedNode::False => Shape::Bool(false),
@@ -145,7 +144,7 @@ impl<'a> Node<'a> {
     pub(crate) fn index(self, index: i64) -> Option<Node<'a>> {
         let ArchivedNode::Array(elements) = self.0 else { return None };
         let elements = elements.as_slice();
-        path::array_index(index, elements.len()).map(|index| Node(&elements[index]))
+        array_index(index, elements.len()).map(|index| Node(&elements[index]))
     }
 
     /// The elements of an array; nothing for anything else.
@@ -232,7 +231,7 @@ impl<'a> Node<'a> {
                 out.push_str(text.as_str());
             }
             Shape::Number(digits) => out.push_str(digits),
-            Shape::Text(text) => json::write_string(out, text)?,
+            Shape::Text(text) => write_string(out, text)?,
             Shape::Array(elements) => {
                 out.push('[');
                 for (index, element) in elements.iter().enumerate() {
@@ -249,7 +248,7 @@ impl<'a> Node<'a> {
                     if index > 0 {
                         out.push(',');
                     }
-                    json::write_string(out, entry.key())?;
+                    write_string(out, entry.key())?;
                     out.push(':');
                     Node(&entry.value).try_write_json(out)?;
                 }
@@ -315,7 +314,7 @@ fn eq_entries(a: &[ArchivedEntry], b: &[ArchivedEntry]) -> bool {
 
 /// A number that the wanted type cannot hold.
 #[cold]
-pub(super) fn rounded(digits: &str) -> Fault {
+pub(in crate::value) fn rounded(digits: &str) -> Fault {
     let shown: String = digits.chars().take(60).collect();
     let more = if shown.len() < digits.len() { "…" } else { "" };
     Fault::invalid(format!("the number {shown}{more} would be rounded; raw_json and serde_json::value::RawValue keep its digits"))
@@ -337,7 +336,7 @@ impl std::fmt::Debug for Node<'_> {
 
 /// Neighbouring elements of an array.
 #[derive(Clone, Default)]
-pub(crate) struct Nodes<'a>(pub(super) std::slice::Iter<'a, ArchivedNode>);
+pub(crate) struct Nodes<'a>(pub(in crate::value) std::slice::Iter<'a, ArchivedNode>);
 
 impl<'a> Iterator for Nodes<'a> {
     type Item = Node<'a>;
@@ -384,4 +383,10 @@ impl Serialize for Node<'_> {
             }
         }
     }
+}
+
+/// The element that `index` means in an array of `length` elements; negative ones count from the end.
+pub(in crate::value) fn array_index(index: i64, length: usize) -> Option<usize> {
+    let index = if index < 0 { length.checked_sub(usize::try_from(index.unsigned_abs()).ok()?)? } else { usize::try_from(index).ok()? };
+    (index < length).then_some(index)
 }

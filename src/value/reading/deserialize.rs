@@ -6,11 +6,11 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::archived::{ArchivedEntry, ArchivedNode, text_of};
-use super::fault::Fault;
-use super::node::{Node, Shape, rounded};
-use super::number;
-use super::serialize::RAW_VALUE;
+use crate::value::archive::archived::{ArchivedEntry, ArchivedNode, text_of};
+use crate::value::archive::fault::Fault;
+use crate::value::archive::number;
+use crate::value::archive::text::RAW_VALUE;
+use crate::value::reading::node::{Node, Shape, rounded};
 
 impl<'a> Node<'a> {
     #[cold]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// What the digits of a number denote.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Literal {
+pub(in crate::value) enum Literal {
     Int(i64),
     /// Greater than `i64::MAX`.
     Uint(u64),
@@ -16,13 +16,13 @@ pub(super) enum Literal {
 
 /// Classifies the text of one JSON number; `None` if it is none. Integers too long for 64 bits stay digits even where a
 /// float would hold them, because as a float they would be written back as one.
-pub(super) fn classify(text: &str) -> Option<Literal> {
+pub(in crate::value) fn classify(text: &str) -> Option<Literal> {
     let (end, integral) = scan(text.as_bytes(), 0)?;
     (end == text.len()).then(|| classify_scanned(text, integral))
 }
 
 /// As [`classify`] for text that [`scan`] has accepted whole.
-pub(super) fn classify_scanned(text: &str, integral: bool) -> Literal {
+pub(in crate::value) fn classify_scanned(text: &str, integral: bool) -> Literal {
     if integral && text != "-0" {
         return match (text.parse::<i64>(), text.parse::<u64>()) {
             (Ok(value), _) => Literal::Int(value),
@@ -37,7 +37,7 @@ pub(super) fn classify_scanned(text: &str, integral: bool) -> Literal {
 }
 
 /// Where the JSON number at `start` ends, and whether it is an integer literal; `None` if none stands there.
-pub(super) fn scan(text: &[u8], start: usize) -> Option<(usize, bool)> {
+pub(in crate::value) fn scan(text: &[u8], start: usize) -> Option<(usize, bool)> {
     let digits = |from: usize| from + text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let mut end = start + usize::from(text.get(start) == Some(&b'-'));
     match text.get(end)? {
@@ -64,7 +64,7 @@ pub(super) fn scan(text: &[u8], start: usize) -> Option<(usize, bool)> {
 }
 
 /// The float whose shortest form denotes the same decimal number as the JSON number `text`.
-pub(super) fn exact_float(text: &str) -> Option<f64> {
+pub(in crate::value) fn exact_float(text: &str) -> Option<f64> {
     let value: f64 = text.parse().ok()?;
     if !value.is_finite() {
         return None;
@@ -150,7 +150,7 @@ fn exponent_of(text: &[u8]) -> i64 {
 }
 
 /// Text of a few bytes on the stack: longer than any float in its shortest form with an exponent.
-pub(super) struct ShortText {
+pub(in crate::value) struct ShortText {
     bytes: [u8; 40],
     length: usize,
 }
@@ -162,12 +162,12 @@ impl Default for ShortText {
 }
 
 impl ShortText {
-    pub(super) fn as_str(&self) -> &str {
+    pub(in crate::value) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 
     /// The shortest form that reads back as the same float, as `serde_json` writes it.
-    pub(super) fn write_float(&mut self, value: f64) -> std::fmt::Result {
+    pub(in crate::value) fn write_float(&mut self, value: f64) -> std::fmt::Result {
         match serde_json::Number::from_f64(value) {
             Some(number) => write!(self, "{number}"),
             None => Err(std::fmt::Error),

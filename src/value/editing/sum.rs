@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::writer::Cell;
+use crate::value::writing::writer::Cell;
 
 /// A number that is added, or a sum.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,7 +24,7 @@ impl From<Number> for Value {
 }
 
 /// A number in the form that it is added in.
-pub(super) enum Exact {
+pub(in crate::value) enum Exact {
     Whole(i128),
     Float(f64),
 }
@@ -40,7 +40,7 @@ impl From<Number> for Exact {
 }
 
 /// Integers stay exact; with a float the sum is one.
-pub(super) fn add(a: Exact, b: Exact) -> Result<Number, &'static str> {
+pub(in crate::value) fn add(a: Exact, b: Exact) -> Result<Number, &'static str> {
     let float = |value: Exact| match value {
         Exact::Whole(value) => value as f64,
         Exact::Float(value) => value,
@@ -57,7 +57,7 @@ pub(super) fn add(a: Exact, b: Exact) -> Result<Number, &'static str> {
     if sum.is_finite() { Ok(Number::Float(sum)) } else { Err("the sum is not a finite number") }
 }
 
-pub(super) fn cell_of(number: Number) -> Cell {
+pub(in crate::value) fn cell_of(number: Number) -> Cell {
     match number {
         Number::Int(value) => Cell::int(value),
         Number::Uint(value) => Cell::uint(value),

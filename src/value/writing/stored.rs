@@ -1,7 +1,14 @@
 //! Where trusted archives come from: records of the log, and arenas that hold what was just encoded.
 
-use super::archived::Archive;
 use crate::log::record::Record;
+use crate::value::archive::archived::Archive;
+#[cfg(any(test, feature = "fuzzing"))]
+use crate::value::archive::fault::Fault;
+use crate::value::writing::encode::encode;
+#[cfg(any(test, feature = "fuzzing"))]
+use crate::value::writing::json;
+#[cfg(any(test, feature = "fuzzing"))]
+use crate::value::writing::writer::{self, Writer};
 use std::cell::Cell;
 
 impl<'a> Archive<'a> {
@@ -62,7 +69,7 @@ impl Arena {
     /// Appends what `encode` makes.
     pub(crate) fn encode<T: serde::Serialize + ?Sized>(&mut self, value: &T) -> crate::Result<Span> {
         let start = self.bytes.len();
-        super::encode(value, &mut self.bytes)?;
+        encode(value, &mut self.bytes)?;
         Ok(Span(start..self.bytes.len()))
     }
 
@@ -78,5 +85,38 @@ impl Arena {
         // SAFETY: spans are made only by the functions above, around the bytes of one whole archive each, and the arena
         // only grows.
         unsafe { Archive::trusted(&self.bytes[span.0]) }
+    }
+}
+
+/// An archive in memory of its own.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) struct Encoded {
+    /// One archive, as the writer wrote it.
+    bytes: Vec<u8>,
+}
+
+#[cfg(any(test, feature = "fuzzing"))]
+impl Encoded {
+    pub(in crate::value) fn of(body: impl FnOnce(&mut Writer<'_>) -> Result<(), Fault>) -> Result<Encoded, Fault> {
+        let mut bytes = Vec::new();
+        writer::write(&mut bytes, body)?;
+        Ok(Encoded { bytes })
+    }
+
+    pub(crate) fn archive(&self) -> Archive<'_> {
+        // SAFETY: the field is private to this file, and `of`, which alone makes one, had it filled by the writer; it stays
+        // borrowed, hence unchanged, for as long as the result lives.
+        unsafe { Archive::trusted(&self.bytes) }
+    }
+
+    /// The archive of any serialisable value.
+    #[cfg(test)]
+    pub(crate) fn new<T: serde::Serialize + ?Sized>(value: &T) -> crate::Result<Encoded> {
+        Ok(Encoded::of(|writer| value.serialize(writer))?)
+    }
+
+    /// The archive of one strict JSON text.
+    pub(crate) fn from_json(text: &str) -> crate::Result<Encoded> {
+        Ok(Encoded::of(|writer| json::write_text(text, writer))?)
     }
 }

@@ -1,7 +1,7 @@
 //! The archived form of a value, its validation, and the only unsafe code over it.
 //!
 //! The types here are rkyv archives: `rkyv` resolves their relative pointers and checks untrusted bytes. What
-//! they look like in bytes is in the table at the head of [the module above](super).
+//! they look like in bytes is in the table at the head of [the module above](crate::value).
 
 use rkyv::bytecheck::{CheckBytes, Verify};
 use rkyv::rancor::{self, Fallible, Source, fail};
@@ -11,15 +11,15 @@ use rkyv::validation::ArchiveContext;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::vec::ArchivedVec;
 
-use super::number;
 use crate::limits::{VALUE_BYTES_MAX, VALUE_DEPTH_MAX};
+use crate::value::archive::number;
 
 /// Bytes of one archived node: a tag and a payload of eight bytes.
-pub(super) const NODE_BYTES: usize = 9;
+pub(in crate::value) const NODE_BYTES: usize = 9;
 /// Bytes of one archived entry of an object: the text of the key, then the node.
-pub(super) const ENTRY_BYTES: usize = 17;
+pub(in crate::value) const ENTRY_BYTES: usize = 17;
 /// Bytes of the payload of a node, and of the text of a key. Text of at most so many bytes stands in place.
-pub(super) const PAYLOAD_BYTES: usize = 8;
+pub(in crate::value) const PAYLOAD_BYTES: usize = 8;
 
 const _: () = assert!(size_of::<ArchivedNode>() == NODE_BYTES && align_of::<ArchivedNode>() == 1);
 const _: () = assert!(size_of::<ArchivedEntry>() == ENTRY_BYTES && align_of::<ArchivedEntry>() == 1);
@@ -28,7 +28,7 @@ const _: () = assert!(size_of::<ArchivedString>() == PAYLOAD_BYTES && size_of::<
 const _: () = assert!(VALUE_BYTES_MAX < 1 << 30);
 
 /// The tags of nodes as they stand in the bytes.
-pub(super) mod tag {
+pub(in crate::value) mod tag {
     pub(crate) const NULL: u8 = 0;
     pub(crate) const FALSE: u8 = 1;
     pub(crate) const TRUE: u8 = 2;
@@ -47,7 +47,7 @@ pub(super) mod tag {
 #[repr(u8)]
 // Nodes are made of bytes by the writer, and only looked at as this type.
 #[allow(dead_code)]
-pub(super) enum ArchivedNode {
+pub(in crate::value) enum ArchivedNode {
     Null = tag::NULL,
     False = tag::FALSE,
     True = tag::TRUE,
@@ -67,15 +67,15 @@ pub(super) enum ArchivedNode {
 #[derive(CheckBytes)]
 #[bytecheck(crate = rkyv::bytecheck, bounds(__C: ArchiveContext, __C::Error: Source))]
 #[repr(C)]
-pub(super) struct ArchivedEntry {
+pub(in crate::value) struct ArchivedEntry {
     key: ArchivedString,
     #[bytecheck(omit_bounds)]
-    pub(super) value: ArchivedNode,
+    pub(in crate::value) value: ArchivedNode,
 }
 
 impl ArchivedEntry {
     #[inline]
-    pub(super) fn key(&self) -> &str {
+    pub(in crate::value) fn key(&self) -> &str {
         text_of(&self.key)
     }
 }
@@ -136,7 +136,7 @@ fn is_canonical(text: &ArchivedString) -> bool {
 }
 
 /// Objects of so many entries are searched pair by pair; in larger ones an index pays.
-pub(super) const SMALL_OBJECT: usize = 16;
+pub(in crate::value) const SMALL_OBJECT: usize = 16;
 
 fn has_duplicate_keys(entries: &[ArchivedEntry]) -> bool {
     if entries.len() <= SMALL_OBJECT {
@@ -148,7 +148,7 @@ fn has_duplicate_keys(entries: &[ArchivedEntry]) -> bool {
 
 /// The eight bytes of an archived text as one word.
 #[inline]
-pub(super) fn payload_word(text: &ArchivedString) -> u64 {
+pub(in crate::value) fn payload_word(text: &ArchivedString) -> u64 {
     let pointer = std::ptr::from_ref(text).cast::<[u8; PAYLOAD_BYTES]>();
     // SAFETY: an `ArchivedString` is eight bytes of alignment 1 (const-asserted above), a union without padding that
     // is never uninitialised: it is only reached through an archive, that is, a slice of initialised bytes.
@@ -158,7 +158,7 @@ pub(super) fn payload_word(text: &ArchivedString) -> u64 {
 /// The text of a valid archive. `ArchivedString` finds the end of short text byte by byte; this is what makes reading
 /// objects fast.
 #[inline]
-pub(super) fn text_of(text: &ArchivedString) -> &str {
+pub(in crate::value) fn text_of(text: &ArchivedString) -> &str {
     let word = payload_word(text);
     if word & 0xc0 == 0x80 {
         return text.as_str();
@@ -173,7 +173,7 @@ pub(super) fn text_of(text: &ArchivedString) -> &str {
 
 /// The eight bytes of an archived text that stands in place: the text, then 0xff.
 #[inline]
-pub(super) fn short_word(text: &[u8]) -> u64 {
+pub(in crate::value) fn short_word(text: &[u8]) -> u64 {
     let length = text.len();
     debug_assert!(length <= PAYLOAD_BYTES);
     // Two overlapping loads instead of a copy of variable length, which would be a call.
@@ -195,7 +195,7 @@ pub(super) fn short_word(text: &[u8]) -> u64 {
 
 /// The position of `key` among `entries`, by linear search.
 #[inline]
-pub(super) fn find_entry(entries: &[ArchivedEntry], key: &str) -> Option<usize> {
+pub(in crate::value) fn find_entry(entries: &[ArchivedEntry], key: &str) -> Option<usize> {
     if key.len() <= PAYLOAD_BYTES {
         // Short text stands in place and has one form, so one comparison of words decides.
         let wanted = short_word(key.as_bytes());
@@ -235,7 +235,7 @@ impl<'a> Archive<'a> {
     }
 
     #[inline]
-    pub(super) fn root(self) -> &'a ArchivedNode {
+    pub(in crate::value) fn root(self) -> &'a ArchivedNode {
         // SAFETY: whoever made this `Archive` vouched that the bytes end in a valid root node (`trusted`), or checked it
         // (`checked`), so the position is in bounds and the node and everything it points to lies inside the bytes,
         // which stay unchanged for `'a`.
@@ -243,34 +243,10 @@ impl<'a> Archive<'a> {
     }
 
     /// Where `slice`, a part of this archive, begins in its bytes.
-    pub(super) fn position_of<T>(self, slice: &[T]) -> usize {
+    pub(in crate::value) fn position_of<T>(self, slice: &[T]) -> usize {
         let position = (slice.as_ptr() as usize).wrapping_sub(self.bytes.as_ptr() as usize);
         assert!(position <= self.bytes.len(), "a part of another archive");
         position
-    }
-}
-
-/// An archive in memory of its own.
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) struct Encoded {
-    /// One archive, as the writer wrote it.
-    bytes: Vec<u8>,
-}
-
-#[cfg(any(test, feature = "fuzzing"))]
-impl Encoded {
-    pub(super) fn of(
-        body: impl FnOnce(&mut super::writer::Writer<'_>) -> Result<(), super::fault::Fault>,
-    ) -> Result<Encoded, super::fault::Fault> {
-        let mut bytes = Vec::new();
-        super::writer::write(&mut bytes, body)?;
-        Ok(Encoded { bytes })
-    }
-
-    pub(crate) fn archive(&self) -> Archive<'_> {
-        // SAFETY: the field is private to this file, and `of`, which alone makes one, had it filled by the writer; it stays
-        // borrowed, hence unchanged, for as long as the result lives.
-        unsafe { Archive::trusted(&self.bytes) }
     }
 }
 
@@ -294,7 +270,7 @@ pub(crate) fn validate(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// How many arrays and objects are nested in `node`, itself included.
-pub(super) fn depth(node: &ArchivedNode) -> usize {
+pub(in crate::value) fn depth(node: &ArchivedNode) -> usize {
     match node {
         ArchivedNode::Array(elements) => 1 + elements.as_slice().iter().map(depth).max().unwrap_or(0),
         ArchivedNode::Object(entries) => 1 + entries.as_slice().iter().map(|entry| depth(&entry.value)).max().unwrap_or(0),

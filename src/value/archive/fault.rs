@@ -28,18 +28,18 @@ enum What {
 
 impl Fault {
     #[cold]
-    pub(super) fn invalid(message: impl Into<String>) -> Fault {
+    pub(in crate::value) fn invalid(message: impl Into<String>) -> Fault {
         Fault(Box::new(Inner { what: What::Invalid(message.into()), path: Vec::new() }))
     }
 
     #[cold]
-    pub(super) fn mismatch(expected: impl Into<String>, found: &'static str) -> Fault {
+    pub(in crate::value) fn mismatch(expected: impl Into<String>, found: &'static str) -> Fault {
         Fault(Box::new(Inner { what: What::Mismatch { expected: expected.into(), label: None, found }, path: Vec::new() }))
     }
 
     /// Names what was asked for, unless an inner place has done so.
     #[cold]
-    pub(super) fn wanted(mut self, wanted: &'static str) -> Fault {
+    pub(in crate::value) fn wanted(mut self, wanted: &'static str) -> Fault {
         if let What::Mismatch { label: label @ None, .. } = &mut self.0.what {
             *label = Some(wanted);
         }
@@ -48,7 +48,7 @@ impl Fault {
 
     /// Says that the fault lies below `step`.
     #[cold]
-    pub(super) fn below(mut self, step: impl fmt::Display) -> Fault {
+    pub(in crate::value) fn below(mut self, step: impl fmt::Display) -> Fault {
         if let What::Mismatch { label: label @ None, .. } = &mut self.0.what {
             *label = Some("another type");
         }
@@ -59,10 +59,16 @@ impl Fault {
     fn pointer(&self) -> String {
         let mut pointer = String::new();
         for step in self.0.path.iter().rev() {
-            super::path::push_step(&mut pointer, step);
+            push_step(&mut pointer, step);
         }
         pointer
     }
+}
+
+/// Appends a step to a JSON pointer.
+pub(in crate::value) fn push_step(pointer: &mut String, step: &str) {
+    pointer.push('/');
+    pointer.push_str(&step.replace('~', "~0").replace('/', "~1"));
 }
 
 impl fmt::Display for Fault {

@@ -9,15 +9,14 @@ use std::ops::{Bound, Range};
 use hashbrown::HashMap;
 use serde_json::Value;
 
-use super::archived::{Archive, ArchivedEntry, ArchivedNode, NODE_BYTES, SMALL_OBJECT, find_entry};
-use super::fault::Fault;
-use super::node::{Node, Nodes, Shape};
-use super::number;
-use super::path::{self, Containers, Found, Leaf, Step};
-pub(crate) use super::sum::Number;
-use super::sum::{Exact, add, cell_of};
-use super::writer::{self, Cell, Writer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::value::archive::archived::{Archive, ArchivedEntry, ArchivedNode, NODE_BYTES, SMALL_OBJECT, find_entry};
+use crate::value::archive::fault::Fault;
+use crate::value::archive::number;
+use crate::value::editing::sum::{Exact, Number, add, cell_of};
+use crate::value::reading::node::{Node, Nodes, Shape};
+use crate::value::reading::path::{self, Containers, Found, Leaf, Step};
+use crate::value::writing::writer::{self, Cell, Writer};
 
 /// What to do at the end of a path. Values come as archives: they are serialised before anything is locked.
 pub(crate) enum Edit<'e> {

@@ -1,13 +1,15 @@
 //! Builds an archive bottom-up: finished nodes wait on a stack as cells until their container ends.
 
-use super::archived::{Archive, ArchivedEntry, ArchivedNode, ENTRY_BYTES, NODE_BYTES, PAYLOAD_BYTES, depth, short_word, tag};
-use super::fault::Fault;
 use crate::limits::{VALUE_BYTES_MAX, VALUE_DEPTH_MAX};
+use crate::value::archive::archived::{
+    Archive, ArchivedEntry, ArchivedNode, ENTRY_BYTES, NODE_BYTES, PAYLOAD_BYTES, depth, short_word, tag,
+};
+use crate::value::archive::fault::Fault;
 
 /// A finished node whose place is not known yet. Where its payload points elsewhere, it holds the absolute position in
 /// the output instead of the relative one.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) struct Cell {
+pub(in crate::value) struct Cell {
     payload: u64,
     tag: u8,
     target: Target,
@@ -28,15 +30,15 @@ impl Cell {
         Cell { payload, tag, target: Target::None }
     }
 
-    pub(super) const fn int(value: i64) -> Cell {
+    pub(in crate::value) const fn int(value: i64) -> Cell {
         Cell::plain(tag::INT, value as u64)
     }
 
-    pub(super) const fn uint(value: u64) -> Cell {
+    pub(in crate::value) const fn uint(value: u64) -> Cell {
         if value <= i64::MAX as u64 { Cell::int(value as i64) } else { Cell::plain(tag::UINT, value) }
     }
 
-    pub(super) const fn float(value: f64) -> Cell {
+    pub(in crate::value) const fn float(value: f64) -> Cell {
         Cell::plain(tag::FLOAT, value.to_bits())
     }
 
@@ -81,18 +83,18 @@ impl Cell {
     }
 
     /// The bytes of the node as it is written at `position`.
-    pub(super) fn node_at(self, position: usize) -> [u8; NODE_BYTES] {
+    pub(in crate::value) fn node_at(self, position: usize) -> [u8; NODE_BYTES] {
         let mut bytes = [self.tag; NODE_BYTES];
         bytes[1..].copy_from_slice(&self.payload_at(position + 1));
         bytes
     }
 
-    pub(super) fn parts(self) -> (u8, u64) {
+    pub(in crate::value) fn parts(self) -> (u8, u64) {
         (self.tag, self.payload)
     }
 
     /// Whether the node is complete by itself, so that it can be written over another such node.
-    pub(super) fn stands_alone(self) -> bool {
+    pub(in crate::value) fn stands_alone(self) -> bool {
         self.target == Target::None
     }
 
@@ -126,7 +128,7 @@ const CELLS_MAX: usize = VALUE_BYTES_MAX / NODE_BYTES;
 /// Appends to `out` the archive of the one node that `body` writes. On an error `out` is as before; a panic of `body`
 /// leaves bytes behind.
 #[inline]
-pub(super) fn write(out: &mut Vec<u8>, body: impl FnOnce(&mut Writer<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+pub(in crate::value) fn write(out: &mut Vec<u8>, body: impl FnOnce(&mut Writer<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
     // Taken, not borrowed: a user's `Serialize` may itself store a value. None while the thread ends.
     let mut scratch = SCRATCH.try_with(std::cell::Cell::take).ok().flatten().unwrap_or_default();
     let base = out.len();
@@ -146,7 +148,7 @@ pub(super) fn write(out: &mut Vec<u8>, body: impl FnOnce(&mut Writer<'_>) -> Res
 ///
 /// Whatever the order of calls, every cell on the stack is a valid node whose payload lies in the output already; so the
 /// result is always a valid archive, also when a user's `Serialize` swallows errors half-way.
-pub(super) struct Writer<'o> {
+pub(in crate::value) struct Writer<'o> {
     out: &'o mut Vec<u8>,
     /// Where in `out` the archive begins; positions count from here.
     base: usize,
@@ -157,7 +159,7 @@ pub(super) struct Writer<'o> {
 /// A container that has begun: how many cells were on the stack, and where the output was.
 #[must_use]
 #[derive(Clone, Copy)]
-pub(super) struct Begun {
+pub(in crate::value) struct Begun {
     cells: usize,
     position: usize,
 }
@@ -169,7 +171,7 @@ impl Writer<'_> {
     }
 
     #[inline]
-    pub(super) fn push(&mut self, cell: Cell) -> Result<(), Fault> {
+    pub(in crate::value) fn push(&mut self, cell: Cell) -> Result<(), Fault> {
         if self.scratch.cells.len() >= CELLS_MAX {
             return Err(too_large());
         }
@@ -177,22 +179,22 @@ impl Writer<'_> {
         Ok(())
     }
 
-    pub(super) fn null(&mut self) -> Result<(), Fault> {
+    pub(in crate::value) fn null(&mut self) -> Result<(), Fault> {
         self.push(Cell::plain(tag::NULL, 0))
     }
 
     #[inline]
-    pub(super) fn bool(&mut self, value: bool) -> Result<(), Fault> {
+    pub(in crate::value) fn bool(&mut self, value: bool) -> Result<(), Fault> {
         self.push(Cell::plain(if value { tag::TRUE } else { tag::FALSE }, 0))
     }
 
     #[inline]
-    pub(super) fn text(&mut self, text: &str) -> Result<(), Fault> {
+    pub(in crate::value) fn text(&mut self, text: &str) -> Result<(), Fault> {
         self.tagged_text(tag::TEXT, text)
     }
 
     /// The digits of a number that `number::classify` calls verbatim.
-    pub(super) fn number(&mut self, digits: &str) -> Result<(), Fault> {
+    pub(in crate::value) fn number(&mut self, digits: &str) -> Result<(), Fault> {
         self.tagged_text(tag::NUMBER, digits)
     }
 
@@ -217,12 +219,12 @@ impl Writer<'_> {
     }
 
     #[inline]
-    pub(super) fn begin(&mut self) -> Result<Begun, Fault> {
+    pub(in crate::value) fn begin(&mut self) -> Result<Begun, Fault> {
         self.depth_left = self.depth_left.checked_sub(1).ok_or_else(too_deep)?;
         Ok(Begun { cells: self.scratch.cells.len(), position: self.position() })
     }
 
-    pub(super) fn end_array(&mut self, begun: Begun) -> Result<(), Fault> {
+    pub(in crate::value) fn end_array(&mut self, begun: Begun) -> Result<(), Fault> {
         let cells = &self.scratch.cells[begun.cells..];
         let (count, position) = (cells.len(), self.position());
         self.room_for(count * NODE_BYTES)?;
@@ -239,7 +241,7 @@ impl Writer<'_> {
 
     /// Ends an object, whose cells are keys and values in turn. Of entries with the same key the last value counts, in
     /// the place of the first.
-    pub(super) fn end_object(&mut self, begun: Begun) -> Result<(), Fault> {
+    pub(in crate::value) fn end_object(&mut self, begun: Begun) -> Result<(), Fault> {
         let (pairs, odd) = self.scratch.cells[begun.cells..].as_chunks();
         if !odd.is_empty() || pairs.iter().any(|[key, _]| key.tag != tag::TEXT) {
             return Err(Fault::invalid("an object was serialised with its keys and values out of step"));
@@ -272,7 +274,7 @@ impl Writer<'_> {
     }
 
     fn has_duplicate_keys(&self, pairs: &[[Cell; 2]]) -> bool {
-        if pairs.len() <= super::archived::SMALL_OBJECT {
+        if pairs.len() <= crate::value::archive::archived::SMALL_OBJECT {
             return pairs
                 .iter()
                 .enumerate()
@@ -338,7 +340,7 @@ impl Writer<'_> {
     }
 
     /// Takes the text that was written last back off the stack.
-    pub(super) fn take_text(&mut self) -> Result<String, Fault> {
+    pub(in crate::value) fn take_text(&mut self) -> Result<String, Fault> {
         let text = match self.scratch.cells.pop() {
             Some(cell) if cell.tag == tag::TEXT || cell.tag == tag::NUMBER => match cell.pointee() {
                 None => {
@@ -352,29 +354,29 @@ impl Writer<'_> {
         String::from_utf8(text).map_err(|error| Fault::invalid(error.to_string()))
     }
 
-    pub(super) fn pop(&mut self) {
+    pub(in crate::value) fn pop(&mut self) {
         self.scratch.cells.pop();
     }
 
-    pub(super) fn last(&self) -> Option<Cell> {
+    pub(in crate::value) fn last(&self) -> Option<Cell> {
         self.scratch.cells.last().copied()
     }
 }
 
 impl Writer<'_> {
     /// A copy of a whole archive as one node.
-    pub(super) fn copy_archive(&mut self, archive: Archive<'_>) -> Result<(), Fault> {
+    pub(in crate::value) fn copy_archive(&mut self, archive: Archive<'_>) -> Result<(), Fault> {
         admit_depth(archive, self.depth_left)?;
         self.copy_nodes(archive, std::slice::from_ref(archive.root()))
     }
 
     /// Checks that the parts of an archive, a container, may be copied into the container that has begun last.
-    pub(super) fn admit_parts(&self, archive: Archive<'_>) -> Result<(), Fault> {
+    pub(in crate::value) fn admit_parts(&self, archive: Archive<'_>) -> Result<(), Fault> {
         admit_depth(archive, self.depth_left + 1)
     }
 
     /// Copies of neighbouring elements of one array of `archive`; the caller sees to the depth.
-    pub(super) fn copy_nodes(&mut self, archive: Archive<'_>, nodes: &[ArchivedNode]) -> Result<(), Fault> {
+    pub(in crate::value) fn copy_nodes(&mut self, archive: Archive<'_>, nodes: &[ArchivedNode]) -> Result<(), Fault> {
         let distance = self.copy_payloads(archive, nodes.iter().find_map(first_byte), nodes.iter().rev().find_map(last_byte))?;
         let start = archive.position_of(nodes);
         let bytes = &archive.as_bytes()[start..start + nodes.len() * NODE_BYTES];
@@ -386,7 +388,7 @@ impl Writer<'_> {
     }
 
     /// Copies of neighbouring entries of one object of `archive`; the caller sees to the depth.
-    pub(super) fn copy_entries(&mut self, archive: Archive<'_>, entries: &[ArchivedEntry]) -> Result<(), Fault> {
+    pub(in crate::value) fn copy_entries(&mut self, archive: Archive<'_>, entries: &[ArchivedEntry]) -> Result<(), Fault> {
         let first = entries.iter().find_map(|entry| first_byte_of_text(entry.key()).or_else(|| first_byte(&entry.value)));
         let last = entries.iter().rev().find_map(|entry| last_byte(&entry.value).or_else(|| last_byte_of_text(entry.key())));
         let distance = self.copy_payloads(archive, first, last)?;
@@ -421,7 +423,7 @@ fn admit_depth(archive: Archive<'_>, depth_max: usize) -> Result<(), Fault> {
 
 impl Archive<'_> {
     /// The cell of a node of this archive, as if it began where the archive does.
-    pub(super) fn cell_of(self, node: &ArchivedNode) -> Cell {
+    pub(in crate::value) fn cell_of(self, node: &ArchivedNode) -> Cell {
         let position = self.position_of(std::slice::from_ref(node));
         let bytes = self.as_bytes()[position..].first_chunk();
         bytes.map_or(Cell::plain(tag::NULL, 0), |bytes| Cell::read(bytes, position))

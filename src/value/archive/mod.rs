@@ -1,0 +1,7 @@
+//! The archived form, its checks, and what can be said of it without reading or writing one: numbers, text, faults.
+
+#[allow(unsafe_code)]
+pub(super) mod archived;
+pub(super) mod fault;
+pub(super) mod number;
+pub(super) mod text;
