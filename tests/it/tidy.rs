@@ -108,7 +108,7 @@ fn wrong_arrows(layer: &str, steps: &[&[&str]]) -> Vec<String> {
         if own.is_none() {
             wrong.push(format!("{layer}/{room} has no step"));
         }
-        if text.contains("super::super") {
+        if text.contains("super::super") || text.contains("crate::{") {
             wrong.push(format!("{layer}/{room}/{file} names another room without saying which"));
         }
         for (other, item) in named(layer, &text) {
