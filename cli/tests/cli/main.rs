@@ -5,6 +5,7 @@ mod bad_input;
 mod cases;
 mod damage;
 mod inspect;
+mod joblogs;
 mod kills;
 mod run;
 mod stores;
