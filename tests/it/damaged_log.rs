@@ -3,13 +3,17 @@
 //! Goal: what is open is the newest state, or the error says what is missing; nothing that was committed is dropped but by who says so,
 //! except for a last transaction that looks unfinished.
 
-use crate::forked::as_after_a_power_cut;
-use crate::support::directory;
+use crate::chance::every;
+use crate::forked::{as_after_a_power_cut, fork, quick_directory, was_killed};
+use crate::support::{Child, Role, directory, say};
 use serde_json::json;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use tastypod::crash::{self, Action};
 use tastypod::{Error, ErrorKind, Options, Pod};
+
+pub const CHILDREN: &[Role] = &[("killed_recovery", killed_recovery)];
 
 const SEGMENT: u64 = if cfg!(feature = "small-segments") { 64 << 10 } else { 4 << 20 };
 const ROUNDS: i64 = 40;
@@ -150,4 +154,52 @@ fn a_dead_segment_may_be_damaged_in_the_boot_that_wrote_it() {
     }
     assert!(told <= 2, "{told} of {} segments hold something live", end / SEGMENT);
     Pod::open(&path).unwrap().set("after", json!(1)).unwrap();
+}
+
+#[test]
+fn whoever_is_killed_in_a_recovery_after_a_power_cut_leaves_one_that_the_next_can_do() {
+    let mut child = Child::start("killed_recovery", &[]);
+    let said = child.lines();
+    assert!(child.wait().success(), "{said:?}");
+    assert!(said.len() == 1 && said[0].parse::<usize>().unwrap() > 20, "{said:?}");
+}
+
+/// The control page is this boot's as soon as a recovery has begun: that the power failed before is known all the same.
+fn killed_recovery(_: &[String]) {
+    let directory = quick_directory();
+    let pod = Pod::open(directory.path().join("a.pod")).unwrap();
+    (0..60).for_each(|key| pod.set(key, format!("value {key}")).unwrap());
+    let mut log = fs::read(directory.path().join("a.pod/.live/log")).unwrap();
+    let at = log.windows(8).position(|window| window == b"value 40").unwrap();
+    log[at] ^= 1;
+    let path = || {
+        let path = alone(directory.path(), &log);
+        as_after_a_power_cut(&path.join(".live"));
+        path
+    };
+    let counted = fork(|line| {
+        let path = path();
+        crash::arm(0, Action::Kill);
+        drop(Pod::open(path).unwrap());
+        line.say(crash::passed());
+    });
+    let total: usize = counted.succeed("nobody is killed").parse().unwrap();
+    let mut kills = 0;
+    // The beginning, the end, and some between.
+    for point in (1..50).chain(every(total / 60, 50..total - 50)).chain(every(2, total - 50..total)) {
+        let path = path();
+        let (_, status) = fork(|_| {
+            crash::arm(point as u64, Action::Kill);
+            drop(Pod::open(&path).unwrap());
+        })
+        .end();
+        kills += usize::from(was_killed(status));
+        fork(|_| {
+            let pod = Pod::open(&path).unwrap_or_else(|error| panic!("killed at point {point} of {total}: {error}"));
+            assert_eq!(pod.len(), 40, "killed at point {point} of {total}");
+            assert!(pod.verify().unwrap().is_clean());
+        })
+        .succeed("the next comes");
+    }
+    say(kills);
 }

@@ -48,6 +48,7 @@ fn child_entry() {
         bad_bytes::CHILDREN,
         bad_input::CHILDREN,
         checkpoint::CHILDREN,
+        damaged_log::CHILDREN,
         failing_calls::CHILDREN,
         faults::CHILDREN,
         file_cases::CHILDREN,
