@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Walks bytes as a log and decodes whatever its transactions hold. Returns how many there are and how many records.
 pub fn scan_log(bytes: &[u8]) -> std::io::Result<(u64, u64)> {
-    let salt = LogHeader::decode(bytes).map_or(0, |header| header.salt);
+    let (salt, seed) = LogHeader::decode(bytes).map_or((0, 0), |header| (header.salt, header.seed));
     let file = file::in_memory("log")?;
     file::write_at(&file, bytes, 0)?;
     let heap = Heap::new(FileMap::new(&file, (bytes.len() as u64).max(1), 1, false)?);
@@ -40,7 +40,7 @@ pub fn scan_log(bytes: &[u8]) -> std::io::Result<(u64, u64)> {
             let _ = walk_value(record.value());
         }
     }
-    let _ = scan.later(salt);
+    let _ = scan.later(seed);
     Ok((transactions, records))
 }
 

@@ -1,8 +1,8 @@
 //! `tastypod repair`: gets a damaged store to open again, and throws nothing away.
 //!
 //! What is wrong with the shared state is moved out of it, least first, until the store opens and is clean: first the tables that are made from
-//! the log, then what stands in the log behind a place that cannot be read, then the log, whose saved part stands in the JSON files. Of those, files are made anew without the lines that cannot be read. What
-//! was moved lies in a directory beside the store afterwards. For a file that is missing or cut off, and for the manifest, nothing makes up.
+//! the log, then what stands in the log behind a place that cannot be read, then the log, whose saved part stands in the JSON files. Of those,
+//! files are made anew without the lines that cannot be read. What was moved lies in a directory beside the store afterwards. For a file that is missing or cut off, and for the manifest, nothing makes up.
 
 use crate::outcome::{Outcome, Result, Trouble};
 use crate::verify::{self, is_damage};

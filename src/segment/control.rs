@@ -219,7 +219,7 @@ impl Tasks {
         let [moment, finished] = self.sample(self.sampled.get());
         moment.set(now);
         finished.set(done);
-        self.sampled.set(self.sampled.get() + 1);
+        self.sampled.increment();
     }
 
     /// What must not change between a close in good order and the next open.

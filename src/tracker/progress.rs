@@ -128,13 +128,13 @@ impl Tracker {
         let tasks = &self.pod().shared.control.tasks;
         let now = clock::coarse_nanoseconds();
         let count = tasks.sampled.get();
-        // Read without the mutex: a sample that is being replaced may be half of each, which only another one shows.
+        // Without the mutex: the oldest place, which may be being written, is left out.
         let oldest = (count.saturating_sub(SAMPLES as u64 - 1).max(tasks.samples_from.get())..count)
             .map(|index| {
                 let [moment, finished] = tasks.sample(index);
                 (moment.get(), finished.get())
             })
-            .find(|(moment, finished)| *moment + WINDOW_NANOSECONDS >= now && *moment < now && *finished <= done);
+            .find(|(moment, finished)| *moment < now && now - *moment <= WINDOW_NANOSECONDS && *finished <= done);
         oldest.map_or(0.0, |(moment, finished)| (done - finished) as f64 * 1e9 / (now - moment) as f64)
     }
 }

@@ -360,7 +360,8 @@ impl Shared {
     pub(crate) fn take_sample(&self, counters: &Counters) {
         let tasks = &self.control.tasks;
         let (now, count) = (clock::coarse_nanoseconds(), tasks.sampled.get());
-        if count == tasks.samples_from.get() || now >= tasks.sample(count - 1)[0].get() + SAMPLE_NANOSECONDS {
+        let since = now.saturating_sub(tasks.sample(count.wrapping_sub(1))[0].get());
+        if count == tasks.samples_from.get() || since >= SAMPLE_NANOSECONDS {
             tasks.add_sample(now, counters.done);
         }
     }
@@ -373,7 +374,7 @@ impl Shared {
             return Ok(());
         }
         let now = clock::coarse_nanoseconds();
-        if tasks.sampled.get() == 0 || now >= tasks.last_end.get() + IDLE_NANOSECONDS {
+        if tasks.sampled.get() == 0 || now.saturating_sub(tasks.last_end.get()) >= IDLE_NANOSECONDS {
             tasks.samples_from.set(tasks.sampled.get());
             tasks.add_sample(now, self.counters()?.done);
         }
