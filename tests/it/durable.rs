@@ -249,3 +249,25 @@ fn what_one_process_could_not_flush_another_mends_first() {
     require_all_durable(&pod);
     assert_eq!(pod.stats().unwrap().flushes_failed, 3);
 }
+
+/// Without it a gap behind what is durable would be damage (`recover/loss.rs`), and nobody could open the store unasked.
+#[test]
+fn the_page_that_explains_a_power_cut_is_on_the_disk_before_anything_is_called_durable() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("NOT RUN: strace is not installed");
+        return;
+    }
+    let directory = directory();
+    let trace = directory.path().join("trace");
+    let traced = support::command("durable_once", &[text(&directory.path().join("a.pod"))]);
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-qq", "-e", "trace=fdatasync", "-o"]).arg(&trace);
+    command.arg(traced.get_program()).args(traced.get_args());
+    command.envs(traced.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = Child::of(command);
+    let lines = child.lines();
+    assert!(child.wait().success(), "{lines:?}");
+    let trace = std::fs::read_to_string(&trace).unwrap();
+    let first = |name: &str| trace.lines().position(|line| line.contains(&format!(".live/{name}>")));
+    assert!(first("control").expect("the control page is flushed") < first("log").expect("the log is flushed"), "{trace}");
+}
