@@ -178,8 +178,8 @@ impl Shared {
             None => format!("what the log goes on with at byte {place} is not there"),
         };
         let what = format!(
-            "transaction {newest} is the last one before a place that cannot be read, and {later}; put a whole copy of the log back, or let \
-             go what stands behind (`tastypod repair`, or Options::salvage)"
+            "transaction {newest} is the last one before a place that cannot be read, and {later}, which is let go only on request (`tastypod \
+             repair`, or Options::salvage)"
         );
         self.damaged(at, &what)
     }
