@@ -70,6 +70,8 @@ pub(crate) struct Batch {
     pub(crate) records: Vec<Pending>,
     /// Records of a segment in cleaning that are looked at with this one, if more than usual.
     pub(crate) looks: usize,
+    /// Whether it goes on in another segment, whatever room there is in the one that the log ends in: that one is to be cleaned.
+    pub(crate) leaves: bool,
     /// The record that could not be committed: its key had to be absent and was not, or its value has to be a task and is none.
     pub(crate) refused: Option<usize>,
     /// Whether its keys stand in files already, or in the store that it is a copy of: whatever they are, they are taken.
@@ -85,6 +87,7 @@ impl Batch {
         self.bytes.clear();
         self.records.clear();
         self.looks = 0;
+        self.leaves = false;
     }
 
     /// Appends a record; on an error of `write_value` the batch is as before.
@@ -170,6 +173,16 @@ impl Batch {
             })
             .collect();
         self.records.splice(0..0, copies);
+    }
+
+    /// Takes the copies out again.
+    pub(crate) fn forget_moved(&mut self) {
+        self.records.retain(|pending| !pending.is_moved);
+    }
+
+    /// Whether more is there after it than before. Removals, settings and copies only make room.
+    pub(crate) fn takes_room(&self) -> bool {
+        self.records.iter().any(|pending| pending.kind == Kind::Set && !pending.is_moved)
     }
 
     /// Whether it is a step of a compaction, which moves records anyway.
@@ -274,7 +287,7 @@ pub(crate) struct Entered {
 }
 
 /// Room for the jump that every segment must be able to end with.
-const JUMP_BYTES: u64 = FRAME_BYTES as u64;
+pub(crate) const JUMP_BYTES: u64 = FRAME_BYTES as u64;
 
 impl Cursor {
     /// Whether `size` bytes fit behind it. A run of several segments holds one record and no other, whatever is left of its
@@ -294,6 +307,11 @@ impl Cursor {
             self.at = at.plus(size);
             return Ok((None, at));
         }
+        self.enter(size, take)
+    }
+
+    /// The same in a segment of its own.
+    pub(crate) fn enter<E>(&mut self, size: u64, take: impl FnOnce(u64) -> Result<Segment, E>) -> Result<(Option<Entered>, Position), E> {
         let span = (Segment(0).first().bytes() + size + JUMP_BYTES).div_ceil(SEGMENT_BYTES);
         let segment = take(span)?;
         let entered = Entered { from: self.at, rest: self.segment.end(self.span).bytes() - self.at.bytes(), segment, span, records: 0 };

@@ -348,7 +348,8 @@ impl Pod {
         Ok(count)
     }
 
-    /// Removes every key, as one transaction, and gives the space back that they took up.
+    /// Removes every key, as one transaction, and gives the space back that they took up. On a disk that is too full for the marks of all
+    /// removals at once, those that were there are removed in several transactions, each of which gives room for the next.
     ///
     /// # Errors
     /// As [`remove`](Pod::remove).
@@ -362,8 +363,19 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clear(&self) -> Result<()> {
-        self.transaction(Txn::clear)?;
+        match self.transaction(Txn::clear) {
+            Err(error) if error.kind() == ErrorKind::Full && !self.shared.is_held_here() => self.clear_in_steps()?,
+            outcome => outcome?,
+        }
         if self.shared.is_held_here() { Ok(()) } else { self.shared.tidy(self.options.lock_timeout) }
+    }
+
+    fn clear_in_steps(&self) -> Result<()> {
+        const KEYS: usize = 256;
+        let keys = self.keys().collect::<Result<Vec<Key>>>()?;
+        keys.chunks(KEYS).try_for_each(|keys| {
+            self.transaction(|txn| keys.iter().try_for_each(|key| if txn.contains_key(key)? { txn.remove(key).map(drop) } else { Ok(()) }))
+        })
     }
 
     /// Makes the store small: closes the holes in the order that removals left, and gives back what log and index do not need.

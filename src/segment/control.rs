@@ -12,7 +12,7 @@ use crate::sys::robust_mutex::RobustMutex;
 use std::mem::offset_of;
 
 /// Changes with every change of this file, of the index's words or of the order's words.
-pub(crate) const LAYOUT: u64 = 6;
+pub(crate) const LAYOUT: u64 = 7;
 
 /// Starts the control file: `tastyCTL`.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tastyCTL");
@@ -89,6 +89,13 @@ pub(crate) struct Log {
     pub(crate) drops: Word,
     /// Bytes of the marks of removed keys among those that are live; may be too high by what a kill left.
     pub(crate) marks: Word,
+    /// The byte of the segment that the log ends in up to which commits that take room may write; 0 where that is not known. See
+    /// `store/write/room.rs`.
+    pub(crate) limit: Word,
+    /// Bytes that were not live when cleaning a segment for the sake of room would have given too little.
+    pub(crate) stuck: Word,
+    /// Segments with a number up to this may lack blocks behind what was written in them.
+    pub(crate) holes: Word,
     /// Not 0 while something is to be done outside the mutex (`store/shrink/space.rs`). Set under it, exchanged by who does it.
     pub(crate) chores: Word,
     /// One more than the segment that is entered next, if it has no blocks, or 0.

@@ -159,7 +159,7 @@ pub(crate) fn require_length(end: u64) -> io::Result<()> {
 /// To look before one asks for so much.
 const LARGE: u64 = 1 << 20;
 
-/// Bytes that are free on a file's disk.
+/// Bytes that are free on a file's disk for everybody: some file systems keep a few even from who may take what is kept for the system.
 fn disk_left(file: &File) -> io::Result<u64> {
     let disk = nix::sys::statvfs::fstatvfs(file)?;
     if disk.blocks() == 0 {
@@ -167,7 +167,7 @@ fn disk_left(file: &File) -> io::Result<u64> {
         return Ok(u64::MAX);
     }
     #[allow(clippy::unnecessary_cast)]
-    Ok((disk.blocks_free() as u64).saturating_mul(disk.fragment_size() as u64))
+    Ok((disk.blocks_available() as u64).saturating_mul(disk.fragment_size() as u64))
 }
 
 /// Makes the file `length` bytes long at least, with disk blocks from `offset` on, so that no later store into a mapping

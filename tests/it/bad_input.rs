@@ -320,6 +320,8 @@ fn open_as_nobody(arguments: &[String]) {
 pub fn on_disk_of(kind: &str, directory: &Path, role: &str) {
     let mount = match kind {
         "tmpfs" => "mount -t tmpfs -o size=3m none disk",
+        "tmpfs of 9 MB" => "mount -t tmpfs -o size=9m none disk",
+        "tmpfs of 30 MB" => "mount -t tmpfs -o size=30m none disk",
         _ => "truncate -s 12M image && mkfs.ext4 -q -m 0 -O ^has_journal image && mount -o loop image disk",
     };
     fs::create_dir(directory.join("disk")).unwrap();

@@ -1,6 +1,7 @@
 //! Faults that users of other stores have met, tried on ours with real processes. Each test is named by what is right.
 
 use crate::bad_input::on_disk_of;
+use crate::chance::{Random, asked, seed};
 use crate::support::{Child, Role, directory, hear, say, text};
 use serde_json::json;
 use std::collections::HashMap;
@@ -9,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tastypod::{Durability, ErrorKind, Options, Pod, SyncMode};
+use tastypod::{Durability, ErrorKind, Key, Options, Pod, SyncMode};
 
 pub const CHILDREN: &[Role] = &[
     ("without-standard", without_standard),
@@ -18,6 +19,9 @@ pub const CHILDREN: &[Role] = &[
     ("daemon", daemon),
     ("closes-all", closes_all),
     ("full-disk", full_disk),
+    ("remove-on-full-disk", remove_on_full_disk),
+    ("kill-on-full-disk", kill_on_full_disk),
+    ("churn-on-full-disk", churn_on_full_disk),
     ("leaves", leaves),
     ("holds-the-lock", holds_the_lock),
     ("waits-for-the-lock", waits_for_the_lock),
@@ -384,6 +388,129 @@ fn full_disk(arguments: &[String]) {
     let after = free();
     assert!(after + (64 << 10) >= before, "{before} bytes were free, {after} are");
     pod.set("small", "x".repeat(1000)).unwrap();
+}
+
+#[test]
+fn removing_always_works_on_a_full_disk_and_gives_room() {
+    for kind in ["tmpfs", "tmpfs of 9 MB", "tmpfs of 30 MB", "ext4"] {
+        let dir = directory();
+        on_disk_of(kind, dir.path(), "remove-on-full-disk");
+    }
+}
+
+fn remove_on_full_disk(arguments: &[String]) {
+    let path = Path::new(&arguments[0]);
+    for (size, turns) in [(3000, 6), (300, 2), (30, 1)] {
+        remove_values_on_full_disk(path, size, turns);
+        fs::remove_dir_all(path).unwrap();
+    }
+}
+
+/// Fills the disk with values of one size, and empties the store in every way, again and again.
+fn remove_values_on_full_disk(path: &Path, size: usize, turns: usize) {
+    let mut pod = manual(path);
+    let fill = |pod: &Pod, turn: usize| {
+        let value = |n: usize| format!("{turn} {n} {}", "x".repeat(size));
+        let mut count = 0;
+        let error = loop {
+            match pod.set(count, value(count)) {
+                Ok(()) => count += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+        assert_eq!(pod.len(), count);
+        count
+    };
+    let mut most = 0;
+    for turn in 0..turns {
+        let count = fill(&pod, turn);
+        most = most.max(count);
+        assert!(count * 2 > most, "turn {turn}: {count} values of {size} bytes are all that fits where {most} did");
+        if turn % 3 == 1 {
+            drop(pod);
+            pod = manual(path);
+        }
+        let what = format!("turn {turn}: {count} values of {size} bytes");
+        match turn % 6 {
+            // A clear and one transaction need a mark of each key, and get it in steps or not at all.
+            3 => pod.clear().unwrap_or_else(|error| panic!("{what}, clear: {error}")),
+            4 => {
+                let in_one = pod.transaction(|txn| (0..count / 8).try_for_each(|n| txn.remove(n).map(drop)));
+                in_one.unwrap_or_else(|error| panic!("{what}, many at once: {error}"));
+                (count / 8..count).for_each(|n| drop(pod.remove(n).unwrap()));
+            }
+            _ => {
+                let step = if turn % 2 == 0 { 1 } else { 7 };
+                for start in 0..step {
+                    for n in (start..count).step_by(step) {
+                        pod.remove(n).unwrap_or_else(|error| panic!("{what}, remove {n}: {error}"));
+                        // There is room again when half of them are gone.
+                        if start == step / 2 && n / step == count / 2 / step {
+                            pod.set("again", "x".repeat(size)).unwrap_or_else(|error| panic!("{what}, set after {n}: {error}"));
+                            pod.remove("again").unwrap();
+                        }
+                    }
+                }
+            }
+        }
+        assert!(pod.is_empty());
+        let report = pod.verify().unwrap();
+        assert!(report.is_clean(), "{what}: {report}");
+    }
+}
+
+#[test]
+fn kills_on_a_full_disk_leave_a_store_from_which_can_be_removed() {
+    for kind in ["tmpfs", "tmpfs of 9 MB", "ext4"] {
+        let dir = directory();
+        on_disk_of(kind, dir.path(), "kill-on-full-disk");
+    }
+}
+
+fn kill_on_full_disk(arguments: &[String]) {
+    let path = &arguments[0];
+    let mut random = Random(seed() ^ 9);
+    for round in 0..asked("TASTYPOD_KILL_ROUNDS", 12) {
+        let mut child = Child::start("churn-on-full-disk", &[path, &(random.below(1 << 30)).to_string()]);
+        assert_eq!(child.line().as_deref(), Some("full"));
+        std::thread::sleep(Duration::from_micros(random.below(20_000)));
+        child.kill();
+        let pod = manual(Path::new(path));
+        let report = pod.verify().unwrap();
+        assert!(report.is_clean(), "round {round}: {report}");
+        let keys: Vec<Key> = pod.keys().map(Result::unwrap).collect();
+        for key in &keys {
+            let value: String = pod.get_as(key).unwrap().unwrap();
+            assert!(value.starts_with(&format!("{key} ")), "round {round}: {key}: {:?}", value.get(..20));
+        }
+        for key in keys.iter().take(50) {
+            pod.remove(key).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        }
+    }
+}
+
+/// Fills the disk, and goes on with removing and setting for ever.
+fn churn_on_full_disk(arguments: &[String]) {
+    let pod = manual(Path::new(&arguments[0]));
+    let mut random = Random(arguments[1].parse().unwrap());
+    let mut is_full = false;
+    loop {
+        let key = random.below(2000);
+        let size = random.below(8000) as usize;
+        match pod.set(key, format!("{key} {}", "x".repeat(size))) {
+            Ok(()) => {}
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+                if !std::mem::replace(&mut is_full, true) {
+                    say("full");
+                }
+                for _ in 0..random.below(40) {
+                    pod.remove(random.below(2000)).unwrap();
+                }
+            }
+        }
+    }
 }
 
 // Case 10.

@@ -18,6 +18,9 @@ pub(crate) const SEGMENTS: &str = "segments";
 /// Those of a tracker.
 pub(crate) const TASK_NAMES: [&str; 3] = ["tasks", "queue", "claims"];
 
+/// What file systems give back and allocate.
+pub(crate) const PAGE_BYTES: u64 = 4096;
+
 /// Words of a place in the table of claims.
 pub(crate) const CLAIM_WORDS: u64 = 8;
 

@@ -17,6 +17,7 @@ use crate::segment::slots::{INSIDE, PUNCHED};
 use crate::store::core::shared::{Loss, Mode, Shared};
 use crate::store::recover::aside;
 use crate::store::write::publishing::By;
+use crate::store::write::room::is_full;
 use crate::sys::{file, process};
 use crate::value;
 use std::io;
@@ -156,8 +157,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Allocates what is written next, the rest of the last segment: the log may be a copy that has holes where there were
-    /// zeros. Free segments may have none of their blocks.
+    /// Allocates what is written next, the rest of the last segment, where the disk has so much: the log may be a copy that has holes
+    /// where there were zeros. Free segments may have none of their blocks.
     pub(super) fn count_free(&self, last: Option<Ended>, readable: u64) -> Result<()> {
         for segment in (0..self.control.log.segments.get()).map(Segment) {
             let slot = self.slot(segment)?;
@@ -166,8 +167,18 @@ impl Shared {
             }
         }
         let segment = last.map_or(Segment(0), |last| last.at.segment());
-        let (start, end) = (segment.start().bytes(), segment.end(self.slot(segment)?.span.get().max(1)).bytes().min(readable));
-        file::allocate(&self.files.log, start, end - start).map_err(|error| Error::io("allocate space in", &self.log_path(), error))
+        let slot = self.slot(segment)?;
+        let (start, end) = (segment.start().bytes(), segment.end(slot.span.get().max(1)).bytes().min(readable));
+        let allocated = self.allocate_log(start, end - start);
+        let (order, is_full) = (slot.order.get(), is_full(&allocated));
+        self.control.log.holes.set(if last.is_none() {
+            0
+        } else if is_full {
+            order
+        } else {
+            order - 1
+        });
+        if is_full { Ok(()) } else { allocated }
     }
 
     /// Fails where the records that were found are not those that the last transaction left: where a segment is missing or
@@ -254,6 +265,9 @@ impl Shared {
             &self.control.log.noted,
             &self.control.log.drops,
             &self.control.log.marks,
+            &self.control.log.limit,
+            &self.control.log.stuck,
+            &self.control.log.holes,
             &self.control.log.chores,
             &self.control.log.bare,
             &self.control.log.excess[0],

@@ -24,8 +24,8 @@ use crate::log::batch::Batch;
 use crate::log::record::Record;
 use crate::segment::heap::{Position, Segment};
 use crate::segment::slots::State;
+use crate::store::core::files::PAGE_BYTES;
 use crate::store::core::shared::Shared;
-use crate::store::shrink::space::PAGE_BYTES;
 use crate::store::write::locked::Locked;
 use crate::store::write::publishing::By;
 use crate::sys::atomic::Ordering;
@@ -181,12 +181,7 @@ impl Shared {
 
     /// Commits the settings as they are, with the ordinal from which places in order count, and what the batch cleans.
     fn commit_settings(&self, locked: &Locked<&Shared>, batch: &mut Batch, first: u64) -> Result<u64> {
-        let settings = Position(self.control.log.settings.get());
-        if settings == Position::NONE {
-            return Ok(self.control.commit.newest());
-        }
-        batch.push_renumbered(&self.record(settings)?, first);
-        locked.commit(batch)
+        if self.push_settings(batch, first)? { locked.commit(batch) } else { Ok(self.control.commit.newest()) }
     }
 
     /// Cleans what can be cleaned and gives back what is not needed, in small steps.

@@ -14,6 +14,7 @@ use crate::index::table::Descriptor;
 use crate::limits::SEGMENT_BYTES;
 use crate::segment::heap::Segment;
 use crate::segment::slots::{PUNCHED, State, punching};
+use crate::store::core::files::PAGE_BYTES;
 use crate::store::core::shared::Shared;
 use crate::store::write::locked::Locked;
 use crate::sys::atomic::Ordering;
@@ -21,7 +22,6 @@ use crate::sys::{file, process};
 use smallvec::SmallVec;
 use std::ops::Range;
 
-pub(crate) const PAGE_BYTES: u64 = 4096;
 /// Less than this is not worth a system call.
 const PUNCHED_BYTES_MIN: u64 = 64 * 1024;
 
@@ -54,9 +54,7 @@ impl Shared {
         drop(locked);
         let mut count = 0;
         for segment in segments {
-            // The first one starts behind the file's head.
-            let start = segment.head().bytes();
-            let is_done = file::punch(&self.files.log, start, segment.end(1).bytes() - start);
+            let is_done = self.punch_segment(segment);
             count += usize::from(is_done);
             // Where the file system cannot, it stays as it was.
             self.slot(segment)?.order.exchange_if(me, if is_done { PUNCHED } else { 0 });
@@ -114,16 +112,19 @@ impl Shared {
     fn prepare_segment(&self) {
         let bare = &self.control.log.bare;
         let next = bare.load(Ordering::Relaxed);
+        let me = punching(process::current());
         if let Some(segment) = next.checked_sub(1).map(Segment)
             && bare.exchange_if(next, 0)
             && next <= self.control.log.segments.load(Ordering::Relaxed)
-            && self.slot(segment).is_ok_and(|slot| slot.state() == State::Punched)
+            && let Ok(slot) = self.slot(segment)
+            && slot.order.exchange_if(PUNCHED, me)
         {
-            // Whoever enters it allocates again, which is quick by then, and meets the error himself.
             let start = segment.start().bytes();
-            if file::allocate(&self.files.log, start, SEGMENT_BYTES).is_ok() {
+            let is_done = self.allocate_log(start, SEGMENT_BYTES).is_ok();
+            if is_done {
                 self.heap.map().populate(start, SEGMENT_BYTES);
             }
+            slot.order.exchange_if(me, if is_done { 0 } else { PUNCHED });
         }
     }
 

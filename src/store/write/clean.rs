@@ -54,11 +54,14 @@ impl Shared {
             return Ok(Cleaned::All);
         }
         let ready = self.control.ready.log.load(Ordering::Relaxed);
+        let tail = self.tail()?.cursor;
+        let log_end = if tail.segment == victim { tail.at } else { victim.end(1) };
         let (records_max, bytes_max) =
             (batch.looks.max(LOOKED_AT + batch.bytes.len() / 64), batch.looks * 64 + MOVED_BYTES + batch.bytes.len());
         let mut looked_at: SmallVec<[(Position, Record<'_>); LOOKED_AT]> = SmallVec::new();
         let mut end = Cleaned::All;
-        while let Some((size, kind)) = self.heap.sealed(at, FRAME_BYTES as u64, ready).and_then(record::frame)
+        while at < log_end
+            && let Some((size, kind)) = self.heap.sealed(at, FRAME_BYTES as u64, ready).and_then(record::frame)
             && kind != Kind::Jump
         {
             end = Cleaned::To(at);

@@ -18,6 +18,7 @@ use crate::store::write::clean::Cleaned;
 use crate::store::write::dirty::Dirtied;
 use crate::store::write::locked::Locked;
 use crate::store::write::publishing::{By, Noted};
+use crate::store::write::room::{Use, is_full};
 use crate::store::write::tail::{Placement, Tail};
 use crate::sys::atomic::Ordering;
 use crate::sys::file;
@@ -51,6 +52,15 @@ impl Run {
     }
 }
 
+/// A batch that has its place.
+struct Laid {
+    tail: Tail,
+    cleaned: Cleaned,
+    placement: Placement,
+    /// What `log.limit` is behind it.
+    limit: u64,
+}
+
 impl<S: Deref<Target = Shared>> Locked<S> {
     /// Makes the batch's records the newest of their keys, all at one instant: returns the transaction's number. On an
     /// error nothing changed.
@@ -63,16 +73,41 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         if let Some(sequence) = outcome.or_else(|error| shared.take_back(is_durable, error))? {
             return Ok(sequence);
         }
-        let tail = shared.tail()?;
-        let cleaned = shared.clean(batch)?;
-        let placement = shared.place(tail.cursor, batch)?;
-        shared.reserve(&tail, &placement, batch)?;
+        let takes = batch.takes_room();
+        let mut laid = shared.lay(batch, Use::Some);
+        while is_full(&laid) && self.make_room(takes)? {
+            laid = shared.lay(batch, Use::Some);
+        }
+        if is_full(&laid) {
+            laid = shared.lay(batch, Use::All);
+        }
+        self.commit_laid(batch, laid?)
+    }
+
+    /// The same for a batch that is to make room itself.
+    pub(crate) fn commit_in_place(&self, batch: &mut Batch, uses: Use) -> Result<u64> {
+        let laid = self.shared().lay(batch, uses)?;
+
+        self.commit_laid(batch, laid)
+    }
+
+    #[inline]
+    fn commit_laid(&self, batch: &mut Batch, Laid { tail, cleaned, placement, limit }: Laid) -> Result<u64> {
+        let shared = self.shared();
+        let is_durable = self.writing.is_durable;
+        let log = &shared.control.log;
         let (mut counters, dirtied) = shared.resolve(&tail, batch)?;
+        let is_entered = !placement.entered.is_empty();
+        if is_entered {
+            // It would be that of another segment.
+            log.limit.set(0);
+        }
         let outcome = shared.write(&tail, &mut counters, &placement, batch, is_durable);
         outcome.or_else(|error| shared.take_back(is_durable, error))?;
         shared.note_dirtied(dirtied);
-        shared.control.log.start.set(tail.cursor.at.0);
-        shared.control.log.sealed.store(placement.last.0, Ordering::Release);
+        log.start.set(tail.cursor.at.0);
+        log.sealed.store(placement.last.0, Ordering::Release);
+        log.limit.set(limit);
         let inserted = shared.publish_batch(batch).inspect_err(|_| shared.control.stamps.state.set(DAMAGED))?;
         shared.control.commit.publish(&counters);
         if counters.done != tail.counters.done {
@@ -80,7 +115,6 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         }
         // The transaction is committed, whatever becomes of the next table and segment.
         let outcome = shared.growth().step(SLOTS_PER_INSERT * (inserted + 1), shared);
-        let is_entered = !placement.entered.is_empty();
         let is_cleaned = matches!(cleaned, Cleaned::All);
         let outcome = outcome.and(shared.cleaned_to(cleaned, counters.sequence));
         let outcome = if is_entered || is_cleaned { outcome.and(shared.choose_next(placement.end.segment, is_entered)) } else { outcome };
@@ -119,17 +153,36 @@ impl Shared {
             .ok_or_else(|| self.damaged(at, "no transaction ends where one was sealed"))
     }
 
+    /// Finds the place for a batch, and gets it ready.
+    #[inline]
+    fn lay(&self, batch: &mut Batch, uses: Use) -> Result<Laid> {
+        batch.forget_moved();
+        let tail = self.tail()?;
+        let cleaned = self.clean(batch)?;
+        let mut placement = self.place(tail.cursor, batch, batch.leaves, false)?;
+        let mut limit = self.reserve(&tail, &placement, batch, uses);
+        // The segment that the log ends in may have no more blocks, and a free one may; or one behind all others as many as needed.
+        for only_behind in [false, true] {
+            if is_full(&limit) {
+                placement = self.place(tail.cursor, batch, true, only_behind)?;
+                limit = self.reserve(&tail, &placement, batch, uses);
+            }
+        }
+        Ok(Laid { tail, cleaned, placement, limit: limit? })
+    }
+
     /// Lays a batch behind the cursor.
     #[inline]
-    fn place(&self, cursor: Cursor, batch: &mut Batch) -> Result<Placement> {
+    fn place(&self, cursor: Cursor, batch: &mut Batch, leaves: bool, only_behind: bool) -> Result<Placement> {
         let mut end = cursor;
         let mut entered = Vec::new();
         let take = |span: u64, entered: &[Entered]| {
             let taken: Vec<(Segment, u64)> = entered.iter().map(|entered| (entered.segment, entered.span)).collect();
-            self.take_segment(span, &taken)
+            self.take_segment(span, &taken, only_behind)
         };
         for (index, pending) in batch.records.iter_mut().enumerate() {
-            let (segment, at) = end.place(pending.length as u64, |span| take(span, &entered))?;
+            let (length, take) = (pending.length as u64, |span| take(span, &entered));
+            let (segment, at) = if index == 0 && leaves { end.enter(length, take)? } else { end.place(length, take)? };
             entered.extend(segment.map(|segment| Entered { records: index, ..segment }));
             pending.at = at;
         }

@@ -34,7 +34,7 @@ impl Shared {
         let last = self.sealed_record(sealed)?;
         let cursor = self.cursor_behind(sealed, &last)?;
         let at = cursor.at;
-        if !cursor.has_room(size) || at.bytes() + size > control.ready.log.get().min(self.heap.map().capacity()) {
+        if !cursor.has_room(size) || at.bytes() + size > control.log.limit.get().min(self.heap.map().capacity()) {
             return Ok(None);
         }
         // Resolve.

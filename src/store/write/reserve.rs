@@ -1,131 +1,60 @@
-//! Disk space before it is needed: blocks are allocated and pages brought in ahead, outside the mutex where possible.
-//!
-//! A store to a page without a block is SIGBUS on a full disk, so nothing is written behind a file's ready count. The
-//! count is only raised, after the allocation succeeded; allocating never changes a byte. So it does not matter who does
-//! it, how often, how late, or whether he is killed in between: no lock, no state to repair.
+//! Whether a batch fits everywhere, before the first byte of it is written: into the log, and into what grows beside it.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::table::Descriptor;
 use crate::index::{bits, order, queue};
+use crate::limits::SEGMENT_BYTES;
 use crate::log::batch::Batch;
 use crate::log::record::Kind;
 use crate::segment::heap::Segment;
 use crate::segment::slots::{Slots, State};
 use crate::segment::words::MappedWords;
-use crate::store::core::files::{CLAIM_WORDS, INDEX, LOG, ORDER, SEGMENTS, TASK_NAMES};
+use crate::store::core::files::{CLAIM_WORDS, INDEX, ORDER, TASK_NAMES};
 use crate::store::core::shared::Shared;
+use crate::store::write::growing::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Growing, chunk};
+use crate::store::write::room::{Use, is_full};
 use crate::store::write::tail::{Placement, Tail};
-use crate::sys::atomic::{Ordering, Word, fence};
-use crate::sys::file::Kept;
-use crate::sys::{file, map::FileMap};
+use crate::sys::atomic::{Ordering, fence};
+use crate::sys::file;
 use std::ops::Range;
 
-/// Bytes allocated at once: as much as the file has, within these.
-const CHUNK_BYTES_MIN: u64 = 64 * 1024;
-const CHUNK_BYTES_MAX: u64 = 2 * 1024 * 1024;
-/// Chunks that are ready behind the tail of a large log.
-const CHUNKS_AHEAD: u64 = 4;
-/// More than this is left to page faults, one huge page each: bringing it in at once would keep others waiting.
-const POPULATED_BYTES_MAX: u64 = 2 * CHUNK_BYTES_MAX;
 /// Ordinals for which a rebuild makes room at once, downwards.
 const ORDINALS_AT_ONCE: u64 = CHUNK_BYTES_MIN / 8;
 /// Records of one transaction.
 const RECORDS_MAX: usize = 1 << 28;
 
-/// One of the growing files.
-struct Growing<'a> {
-    name: &'static str,
-    file: &'a Kept,
-    map: &'a FileMap,
-    ready: &'a Word,
-}
-
-impl Growing<'_> {
-    /// Makes at least the first `needed` bytes ready, and a chunk more.
-    fn extend(&self, shared: &Shared, needed: u64, ahead: u64, populates: bool) -> Result<()> {
-        let ready = self.ready.load(Ordering::Acquire);
-        if needed > self.map.capacity() {
-            return Err(Error::new(
-                ErrorKind::Full,
-                format!(
-                    "{}: {} would grow to {needed} bytes, more than the {} that this process can map; raise the limit of its address space (ulimit -v) or split the store",
-                    shared.directory.display(),
-                    self.name,
-                    self.map.capacity()
-                ),
-            ));
-        }
-        if needed <= ready {
-            return Ok(());
-        }
-        let wanted = needed.max(ready + ahead);
-        // Whole huge pages, once the file is large enough to have one.
-        let wanted = wanted.next_multiple_of(if wanted > CHUNK_BYTES_MAX / 2 { CHUNK_BYTES_MAX } else { 4096 }).min(self.map.capacity());
-        let path = shared.live().join(self.name);
-        let end = match file::allocate(self.file, ready, wanted - ready) {
-            Ok(()) => wanted,
-            // The chunk did not fit; what is needed may.
-            Err(_) if needed < wanted => {
-                let end = needed.next_multiple_of(8);
-                file::allocate(self.file, ready, end - ready).map_err(|error| Error::io("allocate space in", &path, error))?;
-                end
-            }
-            Err(error) => return Err(Error::io("allocate space in", &path, error)),
-        };
-        if populates && end - ready <= POPULATED_BYTES_MAX {
-            self.map.populate(ready / CHUNK_BYTES_MAX * CHUNK_BYTES_MAX, end - ready / CHUNK_BYTES_MAX * CHUNK_BYTES_MAX);
-        }
-        self.ready.raise_to(end);
-        Ok(())
-    }
-}
-
-fn chunk(ready: u64) -> u64 {
-    ready.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
-}
-
-/// How near the end of what is ready the log's tail may come before more is made ready. In a large log several chunks: beside
-/// a bulk load the tail runs through one while the next is allocated, and then all wait for that under the mutex.
-fn ahead(ready: u64) -> u64 {
-    if ready < CHUNKS_AHEAD * CHUNK_BYTES_MAX { chunk(ready) } else { CHUNKS_AHEAD * CHUNK_BYTES_MAX }
-}
-
 impl Shared {
-    fn growing_log(&self) -> Growing<'_> {
-        Growing { name: LOG, file: &self.files.log, map: self.heap.map(), ready: &self.control.ready.log }
-    }
-
-    fn growing_order(&self) -> Growing<'_> {
-        Growing { name: ORDER, file: &self.files.order, map: MappedWords::map(&self.order), ready: &self.control.ready.order }
-    }
-
-    fn growing_index(&self) -> Growing<'_> {
-        Growing { name: INDEX, file: &self.files.index, map: MappedWords::map(&self.index), ready: &self.control.ready.index }
-    }
-
-    fn growing_segments(&self) -> Growing<'_> {
-        Growing { name: SEGMENTS, file: &self.files.segments, map: self.slots.map(), ready: &self.control.ready.segments }
-    }
-
-    /// Sees to it that a batch fits everywhere, before the first byte of it is written.
+    /// Sees to it that a batch fits everywhere, before the first byte of it is written. Returns what `log.limit` is behind it.
     #[inline]
-    pub(crate) fn reserve(&self, tail: &Tail, placement: &Placement, batch: &Batch) -> Result<()> {
-        let inserts =
-            batch.records.iter().filter(|pending| pending.kind == Kind::Set && !pending.is_moved && !pending.is_renumbered).count() as u64;
-        let control = self.control;
-        let log_bytes = placement.log_bytes();
-        if log_bytes > control.ready.log.get().min(self.heap.map().capacity()) {
-            self.reserve_log(log_bytes)?;
+    pub(crate) fn reserve(&self, tail: &Tail, placement: &Placement, batch: &Batch, uses: Use) -> Result<u64> {
+        let mut beside = self.reserve_beside(tail, placement, batch);
+        while is_full(&beside) && self.give_up_free(tail, placement)? {
+            beside = self.reserve_beside(tail, placement, batch);
         }
-        if Slots::bytes_for(placement.segments()) > control.ready.segments.get() {
-            self.reserve_segments(placement.segments())?;
+        beside?;
+        let limit = self.control.log.limit.get();
+        if placement.entered.is_empty() && placement.log_bytes() <= limit.min(self.heap.map().capacity()) {
+            return Ok(limit);
         }
-        if placement.entered().next().is_some() {
+        let limit = self.reserve_room(tail, placement, batch, uses)?;
+        if !placement.entered.is_empty() {
             // Who writes into a directory that is gone, or through files that are not the store's any more, is told with each segment.
             self.require_linked()?;
         }
         for (segment, span) in placement.entered() {
             self.refill(segment, span)?;
+        }
+        Ok(limit)
+    }
+
+    /// Sees to it that a batch fits into the files beside the log.
+    #[inline]
+    fn reserve_beside(&self, tail: &Tail, placement: &Placement, batch: &Batch) -> Result<()> {
+        let inserts =
+            batch.records.iter().filter(|pending| pending.kind == Kind::Set && !pending.is_moved && !pending.is_renumbered).count() as u64;
+        let control = self.control;
+        if Slots::bytes_for(placement.segments()) > control.ready.segments.get() {
+            self.reserve_segments(placement.segments())?;
         }
         let renumbered =
             batch.records.first().filter(|first| first.is_renumbered && first.kind == Kind::Set).map(|first| first.ordinal + 1);
@@ -177,21 +106,17 @@ impl Shared {
         let queued = if is_new { 0 } else { tasks.waiting[0].get() + tasks.waiting[1].get() };
         // Settings may change the turn of every task.
         let turned = if batch.records.iter().any(|pending| pending.kind == Kind::Settings) { length } else { 0 };
-        self.reserve_tasks(ordinals, queued + turned + batch.records.len() as u64 + 1, tasks.claims_used.get() + 1)
-    }
-
-    #[cold]
-    fn reserve_log(&self, bytes: u64) -> Result<()> {
-        self.growing_log().extend(self, bytes, chunk(self.control.ready.log.get()), true)
+        // A removal puts nothing into a queue, and claims nothing.
+        let (set, claims) = if batch.takes_room() { (batch.records.len() as u64 + 1, 1) } else { (0, 0) };
+        self.reserve_tasks(ordinals, queued + turned + set, tasks.claims_used.get() + claims)
     }
 
     /// Blocks for the segments of a run that gave theirs back.
     fn refill(&self, segment: Segment, span: u64) -> Result<()> {
         for part in (segment.0..segment.0 + span).map(Segment) {
             if part.0 < self.control.log.segments.get() && self.slot(part)?.state() == State::Punched {
-                let (start, end) = (part.start().bytes(), part.end(1).bytes());
-                file::allocate(&self.files.log, start, end - start)
-                    .map_err(|error| Error::io("allocate space in", &self.log_path(), error))?;
+                self.allocate_log(part.start().bytes(), SEGMENT_BYTES)?;
+                self.slot(part)?.order.set(0);
             }
         }
         Ok(())
@@ -305,79 +230,5 @@ impl Shared {
         // Pairs with the fence in `snapshot::Instant::take`.
         fence(Ordering::SeqCst);
         Ok(self.membership.oldest_pin(&self.live())?.map_or(commit, |pin| pin.min(commit)))
-    }
-
-    /// Gets ready ahead what the next commits will need: the log's next chunk, when the tail comes near the end of what is
-    /// ready, and the next table. Outside the mutex.
-    #[inline]
-    pub(crate) fn prepare(&self) {
-        let control = self.control;
-        let ready = control.ready.log.load(Ordering::Relaxed);
-        let tail = control.log.sealed.load(Ordering::Relaxed) * 8;
-        if tail + ahead(ready) > ready {
-            self.prepare_log(ready);
-        }
-        if control.log.chores.load(Ordering::Relaxed) != 0 {
-            self.do_chores();
-        }
-        if control.table.next.load(Ordering::Relaxed) != 0 || self.is_nearly_due() {
-            self.prepare_index();
-        }
-    }
-
-    /// The byte of the log where its last record stands.
-    pub(crate) fn log_end(&self) -> u64 {
-        self.control.log.sealed.load(Ordering::Relaxed) * 8
-    }
-
-    /// For whoever keeps a snapshot for long, as a checkpoint does: writers then enter new segments all the time. Gets the log ready further
-    /// ahead than they do, so that it is not they who wait for it. `seen`: where the log ended before; where it ends now.
-    pub(crate) fn prepare_for_others(&self, seen: u64) -> u64 {
-        let tail = self.log_end();
-        for _ in 0..CHUNKS_AHEAD {
-            let ready = self.control.ready.log.load(Ordering::Relaxed);
-            if tail / CHUNK_BYTES_MAX == seen / CHUNK_BYTES_MAX || tail + 2 * ahead(ready) <= ready {
-                break;
-            }
-            self.prepare_log(ready);
-        }
-        tail
-    }
-
-    /// Whether a next table will be begun soon: at nine sixteenths, one before it is.
-    #[inline]
-    fn is_nearly_due(&self) -> bool {
-        let (state, table) = (&self.control.table, Descriptor::decode(self.control.table.current.load(Ordering::Relaxed)));
-        table.is_some_and(|table| state.occupied.load(Ordering::Relaxed) * 16 > table.slots() * 9)
-    }
-
-    /// Brings the part of the next table into memory that is filled next, as huge pages where the system has them: written
-    /// to without, it would get small ones.
-    #[cold]
-    fn prepare_index(&self) {
-        let (state, ahead) = (&self.control.table, &self.control.ready.index_ahead);
-        let Some(current) = Descriptor::decode(state.current.load(Ordering::Relaxed)) else { return };
-        let next = Descriptor::decode(state.next.load(Ordering::Relaxed));
-        let Some(place) = next.or_else(|| self.growth().plan(current, state.occupied.get())) else { return };
-        if place.end_byte() - place.first_byte() < CHUNK_BYTES_MAX || next.is_none() && self.allocate_index(place).is_err() {
-            return;
-        }
-        let zeroed = if next.is_some() { state.zeroed.load(Ordering::Relaxed) * 8 } else { 0 };
-        let wanted = (place.first_byte() + zeroed + CHUNK_BYTES_MAX).min(place.end_byte());
-        let done = ahead.load(Ordering::Relaxed);
-        let done_here = if (place.first_byte()..=place.end_byte()).contains(&done) { done } else { place.first_byte() };
-        if done_here < wanted && ahead.exchange_if(done, done_here + CHUNK_BYTES_MAX) {
-            MappedWords::map(&self.index).populate(done_here, CHUNK_BYTES_MAX.min(place.end_byte() - done_here));
-        }
-    }
-
-    #[cold]
-    fn prepare_log(&self, ready: u64) {
-        let claim = &self.control.ready.log_claim;
-        let claimed = claim.load(Ordering::Relaxed);
-        if claimed != ready && claim.exchange_if(claimed, ready) {
-            // Whoever needs the space meets the error himself.
-            let _ = self.growing_log().extend(self, ready + 1, chunk(ready), true);
-        }
     }
 }

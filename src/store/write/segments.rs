@@ -62,13 +62,17 @@ struct Survey {
 impl Shared {
     /// Takes a run of `span` segments for a batch: those before it in `taken` are taken already. Changes nothing that a
     /// failure or a kill would have to undo.
-    pub(crate) fn take_segment(&self, span: u64, taken: &[(Segment, u64)]) -> Result<Segment> {
+    pub(crate) fn take_segment(&self, span: u64, taken: &[(Segment, u64)], only_behind: bool) -> Result<Segment> {
         let log = &self.control.log;
+        let behind = taken.iter().map(|(first, span)| first.0 + span).fold(log.segments.get(), u64::max);
+        if only_behind {
+            return Ok(Segment(behind));
+        }
         let is_taken = |segment: Segment| taken.iter().any(|(first, span)| (first.0..first.0 + span).contains(&segment.0));
         if let Some(next) = log.next.get().checked_sub(1).map(Segment)
             && span == 1
             && !is_taken(next)
-            && self.slot(next)?.state().is_free()
+            && self.slot(next)?.state() == State::Free
         {
             return Ok(next);
         }
@@ -90,8 +94,7 @@ impl Shared {
         if let Some(bare) = bare {
             return Ok(bare);
         }
-        let behind = taken.iter().map(|(first, span)| first.0 + span).max().unwrap_or(0);
-        Ok(Segment(segments.max(behind)))
+        Ok(Segment(behind))
     }
 
     /// Makes a taken run known to be there; its blocks are. What stands in a segment that was never used may be left from
@@ -272,15 +275,38 @@ impl Shared {
             survey.sparsest.filter(|(live, _)| is_sparse && *live < SEGMENT_BYTES / 4 * 3).map(|(_, segment)| segment)
         };
         if let Some(segment) = victim.filter(|segment| *segment != survey.current) {
-            let is_oldest = match survey.oldest {
-                Some((order, oldest)) => oldest == segment && self.all_older_live(order)?,
-                None => false,
-            };
-            log.victim_at.set(segment.first().0);
-            log.drops.set(if is_oldest { floor } else { 0 });
-            log.victim.set(segment.0 + 1);
+            self.clean_from_now(segment, survey.oldest, floor)?;
         }
         Ok(())
+    }
+
+    /// Makes a segment the one that is cleaned. `oldest` is the oldest in which a removed key can stand, with its number.
+    fn clean_from_now(&self, segment: Segment, oldest: Option<(u64, Segment)>, floor: u64) -> Result<()> {
+        let log = &self.control.log;
+        let is_oldest = match oldest {
+            Some((order, oldest)) => oldest == segment && self.all_older_live(order)?,
+            None => false,
+        };
+        log.victim_at.set(segment.first().0);
+        log.drops.set(if is_oldest { floor } else { 0 });
+        log.victim.set(segment.0 + 1);
+        Ok(())
+    }
+
+    /// The same, for a segment that must be cleaned at once.
+    pub(crate) fn clean_next(&self, segment: Segment) -> Result<()> {
+        let floor = self.floor()?;
+        let mut oldest = None;
+        for other in (0..self.control.log.segments.get()).map(Segment) {
+            let slot = self.slot(other)?;
+            if let State::InLog(order) = slot.state()
+                && (slot.span.get() == 1 || slot.live.get() == 0)
+                && oldest.is_none_or(|(least, _)| order < least)
+            {
+                oldest = Some((order, other));
+            }
+        }
+        self.clean_from_now(segment, oldest, floor)
     }
 
     /// Whether the one record of each run that is older than `order` is in use. What a kill left counted of one that is not is
@@ -318,12 +344,21 @@ impl Shared {
         // uses before the next rebuild.
         self.heap.write(segment.head(), &[0; 8]);
         let slot = self.slot(segment)?;
+        let may_have_holes = slot.order.get() <= self.control.log.holes.get();
+        let wipe = |segment: Segment| {
+            self.wipe(segment)?;
+            if may_have_holes && self.allocate_log(segment.start().bytes(), SEGMENT_BYTES).is_err() {
+                self.slot(segment)?.order.set(PUNCHED);
+                self.punch_segment(segment);
+            }
+            Ok(())
+        };
         while slot.span.get() > 1 {
             let rest = slot.span.get() - 1;
             slot.span.set(rest);
-            self.wipe(Segment(segment.0 + rest))?;
+            wipe(Segment(segment.0 + rest))?;
         }
-        self.wipe(segment)
+        wipe(segment)
     }
 
     /// Makes a segment's head one of a free segment.

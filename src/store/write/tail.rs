@@ -1,6 +1,6 @@
 //! Where the log ends, and where a batch will lie behind it.
 
-use crate::log::batch::{Cursor, Entered};
+use crate::log::batch::{Cursor, Entered, JUMP_BYTES};
 use crate::segment::counters::Counters;
 use crate::segment::heap::{Position, Segment};
 
@@ -21,10 +21,11 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// Bytes of the log that must be there before the batch is written.
+    /// Bytes of the log that must be there before the batch is written: with the jump by which its end is left.
     pub(crate) fn log_bytes(&self) -> u64 {
-        let mut bytes = self.end.at.bytes();
+        let mut bytes = self.end.at.bytes() + JUMP_BYTES;
         for entered in &self.entered {
+            bytes = bytes.max(entered.from.bytes() + JUMP_BYTES);
             let is_last = entered.segment == self.end.segment;
             let last_head = Segment(entered.segment.0 + entered.span - 1).first();
             bytes = bytes.max(if is_last { last_head } else { entered.segment.end(entered.span) }.bytes());

@@ -1,0 +1,326 @@
+//! Room that is kept for what gives room: on a full disk keys can still be removed, however many, and what they took up is used again.
+//!
+//! A removal makes the log longer, by a mark, and gives nothing back before the segment with what it removed is cleaned: for that what
+//! is live in it must be copied elsewhere first. So a batch that takes room leaves as much of the log ready, and unused, as the
+//! cleaning of any segment needs: a segment and a little, or as much as there is in the only one ([`Shared::kept`]). What is kept has no place of its own. It is what
+//! is ready behind the log's end, with the free segments that have their blocks.
+//!
+//! | a batch that                      | may use                                                                        |
+//! |-----------------------------------|--------------------------------------------------------------------------------|
+//! | sets a value                      | what is left beyond what must be kept                                          |
+//! | removes, or only moves and settles | all of it, while the rest suffices to clean the segment with the fewest live bytes |
+//!
+//! Where that fails, the holder of the mutex cleans a segment at once and tries again, as long as that gives anything.
+//!
+//! A log of one segment has no other to be copied to: the rest of its segment gives its blocks back, and a segment behind all
+//! others gets as many as are needed. Its number is noted before in `log.holes`, and `log.limit` is 0 from then on: nobody writes
+//! behind the end of a segment with such a number before he has allocated what he writes, and when it is free it counts as punched. So a kill leaves
+//! nothing to be put right.
+
+use crate::error::{ErrorKind, Result};
+use crate::limits::SEGMENT_BYTES;
+use crate::log::batch::{Batch, Cursor, JUMP_BYTES};
+use crate::log::record::{self, FRAME_BYTES, Kind};
+use crate::segment::heap::Segment;
+use crate::segment::slots::{PUNCHED, State};
+use crate::store::core::files::PAGE_BYTES;
+use crate::store::core::shared::Shared;
+use crate::store::write::growing::{CHUNK_BYTES_MIN, chunk};
+use crate::store::write::locked::Locked;
+use crate::store::write::tail::{Placement, Tail};
+use crate::sys::file;
+use std::cmp::Reverse;
+use std::ops::Deref;
+
+/// A whole segment, and marks of some thousand removals, which come before the first cleaning.
+const KEPT_BYTES_MAX: u64 = SEGMENT_BYTES + SEGMENT_BYTES / 16;
+/// Heads, jumps and settings that cleaning a segment adds, and more.
+const ADDED_BYTES: u64 = 8 * 1024;
+/// A segment is cleaned for the sake of a batch that takes room when one in so many of its bytes is not live; for one that gives some,
+/// when these are.
+const DEAD_ONE_IN: u64 = 64;
+const DEAD_BYTES_MIN: u64 = 1024;
+
+/// What a batch may use of the room that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// As much as leaves enough to clean a segment.
+    Some,
+    /// All.
+    All,
+}
+
+/// Where the log ends once a batch is there, in bytes.
+struct End {
+    at: u64,
+    segment_end: u64,
+    /// Whether no segment stands behind that one, and where those end.
+    is_last: bool,
+    behind: u64,
+    /// Whether blocks may be lacking from `at` on, whatever is counted ready.
+    has_holes: bool,
+}
+
+/// What can be had by cleaning one segment.
+struct Gain {
+    segment: Segment,
+    dead: u64,
+    live: u64,
+}
+
+impl Shared {
+    /// Bytes of the log that are kept behind `end`.
+    fn kept(&self, end: &Cursor, is_only: bool) -> u64 {
+        if is_only { (end.at.bytes() - end.segment.start().bytes() + ADDED_BYTES).min(KEPT_BYTES_MAX) } else { KEPT_BYTES_MAX }
+    }
+
+    /// Bytes of free segments that have their blocks and are not entered.
+    fn free_bytes(&self, placement: &Placement) -> Result<u64> {
+        let mut free = 0;
+        for segment in (0..self.control.log.segments.get()).map(Segment) {
+            let is_entered = placement.entered().any(|(first, span)| (first.0..first.0 + span).contains(&segment.0));
+            if !is_entered && self.slot(segment)?.state() == State::Free {
+                free += self.control.ready.log.get().saturating_sub(segment.start().bytes()).min(SEGMENT_BYTES);
+            }
+        }
+        Ok(free)
+    }
+
+    /// Bytes that may be written once a batch is there, without a block more.
+    fn spare(&self, tail: &Tail, placement: &Placement) -> Result<u64> {
+        let end = self.end_of(tail, placement)?;
+        let ready = self.control.ready.log.get();
+        let here = if end.has_holes { end.at } else { ready.min(end.segment_end) };
+        Ok(here.saturating_sub(end.at) + ready.saturating_sub(end.behind) + self.free_bytes(placement)?)
+    }
+
+    /// Where the log ends once a batch is there.
+    fn end_of(&self, tail: &Tail, placement: &Placement) -> Result<End> {
+        let Placement { end, entered, .. } = placement;
+        let segments = self.control.log.segments.get().max(placement.segments());
+        let holes = self.control.log.holes.get();
+        Ok(End {
+            at: end.at.bytes(),
+            segment_end: end.segment.end(end.span).bytes(),
+            is_last: end.segment.0 + end.span == segments,
+            behind: Segment(segments).start().bytes(),
+            has_holes: entered.is_empty() && holes != 0 && self.slot(tail.cursor.segment)?.order.get() <= holes,
+        })
+    }
+
+    /// Makes the log ready for a batch that lies so, as far as it may use what is kept. Returns the limit from then on.
+    pub(crate) fn reserve_room(&self, tail: &Tail, placement: &Placement, batch: &Batch, uses: Use) -> Result<u64> {
+        let kept = self.keep_room(tail, placement);
+        if batch.takes_room() || !is_full(&kept) {
+            return kept;
+        }
+        self.ready_log(tail, placement, placement.log_bytes(), 0)?;
+        if uses == Use::Some {
+            let least = self.gains(tail)?.iter().map(|gain| gain.live).min().unwrap_or(0);
+            if self.spare(tail, placement)? < least + ADDED_BYTES {
+                return kept;
+            }
+        }
+        Ok(if placement.entered.is_empty() { self.control.log.limit.get() } else { 0 })
+    }
+
+    /// The same where all is kept that must be.
+    fn keep_room(&self, tail: &Tail, placement: &Placement) -> Result<u64> {
+        let ready = &self.control.ready.log;
+        let end = self.end_of(tail, placement)?;
+        let is_only = self.is_only(placement);
+        let kept = self.kept(&placement.end, is_only);
+        let needed = placement.log_bytes();
+        let (base, rest) = if end.is_last { (end.at, 0) } else { (end.behind, end.segment_end - end.at) };
+        let goal = |free: u64| if rest + free < kept { needed.max(base + kept - rest - free) } else { needed };
+        // Free segments are part of it, and are counted where the rest does not suffice.
+        let free = if goal(0) > ready.get() || end.has_holes { self.free_bytes(placement)? } else { 0 };
+        let goal = goal(free);
+        if goal > ready.get() || end.has_holes {
+            self.ready_log(tail, placement, goal, chunk(ready.get()))?;
+        }
+        let here = (if end.has_holes { goal } else { ready.get() }).min(end.segment_end);
+        let all = here + free + ready.get().saturating_sub(end.behind);
+        let limit = if is_only { (all + placement.end.segment.start().bytes()).saturating_sub(ADDED_BYTES) / 2 } else { 0 };
+        let limit = limit.max(all.saturating_sub(KEPT_BYTES_MAX));
+        Ok(limit.min(here - JUMP_BYTES).max(end.at) / 8 * 8)
+    }
+
+    /// Makes the first `needed` bytes of the log ready, but for what lies between the last that were and a segment behind them that the batch
+    /// enters: nobody writes there any more. In a segment with holes that the log ends in all that is written is allocated.
+    fn ready_log(&self, tail: &Tail, placement: &Placement, needed: u64, ahead: u64) -> Result<()> {
+        let ready = &self.control.ready.log;
+        let holes = self.control.log.holes.get();
+        let has_holes = holes != 0 && self.slot(tail.cursor.segment)?.order.get() <= holes;
+        let here = match placement.entered.first() {
+            None => needed.min(placement.end.segment.end(placement.end.span).bytes()),
+            Some(entered) => entered.from.bytes() + JUMP_BYTES,
+        };
+        if has_holes {
+            let from = tail.cursor.at.bytes();
+            self.allocate_log(from, here - from)?;
+        } else {
+            self.extend_log(here, if placement.entered.is_empty() { ahead } else { 0 })?;
+        }
+        let behind = placement.entered().filter(|(first, span)| first.end(*span).bytes() > ready.get()).min();
+        if let Some((first, _)) = behind.filter(|(first, _)| (ready.get()..needed).contains(&first.start().bytes())) {
+            let from = first.start().bytes();
+            self.require_mappable(needed)?;
+            self.allocate_log(from, needed - from)?;
+            self.pass_over(ready.get(), first)?;
+            ready.raise_to(needed);
+        }
+        self.extend_log(needed, ahead)
+    }
+
+    /// Notes that segments before `end` have no blocks behind `ready`.
+    fn pass_over(&self, ready: u64, end: Segment) -> Result<()> {
+        for segment in (ready / SEGMENT_BYTES..end.0.min(self.control.log.segments.get())).map(Segment) {
+            let slot = self.slot(segment)?;
+            match slot.state() {
+                State::InLog(order) => self.control.log.holes.raise_to(order),
+                State::Free => slot.order.set(PUNCHED),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What can be had from each segment of the log, and what no record fits into at its end.
+    fn gains(&self, tail: &Tail) -> Result<Vec<Gain>> {
+        let mut gains = Vec::new();
+        for segment in (0..self.control.log.segments.get()).map(Segment) {
+            let slot = self.slot(segment)?;
+            if matches!(slot.state(), State::InLog(_)) && slot.span.get() == 1 {
+                let end = if segment == tail.cursor.segment { tail.cursor.at } else { segment.end(1) };
+                let live = slot.live.get();
+                gains.push(Gain { segment, dead: (end.bytes() - segment.first().bytes()).saturating_sub(live), live });
+            }
+        }
+        Ok(gains)
+    }
+
+    /// The segment whose records are dead to the most bytes, where that is enough.
+    fn best_gain(&self, tail: &Tail, takes: bool) -> Result<Option<Gain>> {
+        let mut gains = self.gains(tail)?;
+        gains.sort_by_key(|gain| Reverse(gain.dead));
+        let ready = self.control.ready.log.get();
+        for gain in gains {
+            let least = DEAD_BYTES_MIN.max(if takes { (gain.dead + gain.live) / DEAD_ONE_IN } else { 0 });
+            if gain.dead < least {
+                break;
+            }
+            let end = gain.segment.first().plus(gain.dead + gain.live);
+            let mut at = gain.segment.first();
+            while at < end
+                && let Some((size, kind)) = self.heap.sealed(at, FRAME_BYTES as u64, ready).and_then(record::frame)
+                && kind != Kind::Jump
+            {
+                at = at.plus(size);
+            }
+            let dead = (at.bytes() - gain.segment.first().bytes()).saturating_sub(gain.live);
+            // Two that are half empty make one, whatever there is no room for at their ends.
+            if dead >= least || gain.live <= SEGMENT_BYTES / 2 && gain.segment != tail.cursor.segment {
+                return Ok(Some(gain));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives the blocks behind the log's end back, up to that of its segment.
+    fn give_up_rest(&self, tail: &Tail) -> Result<()> {
+        let cursor = &tail.cursor;
+        let log = &self.control.log;
+        log.limit.set(0);
+        log.holes.raise_to(self.slot(cursor.segment)?.order.get());
+        let from = (cursor.at.bytes() + JUMP_BYTES).next_multiple_of(PAGE_BYTES);
+        let end = cursor.segment.end(cursor.span).bytes().min(self.control.ready.log.get());
+        if from < end {
+            file::punch(&self.files.log, from, end - from);
+        }
+        Ok(())
+    }
+
+    /// Gives the blocks of a free segment back for the sake of other files, where there is more than must be kept: that is got ready
+    /// behind all segments first. False where there is none.
+    pub(crate) fn give_up_free(&self, tail: &Tail, placement: &Placement) -> Result<bool> {
+        let kept = self.kept(&placement.end, self.is_only(placement));
+        if self.spare(tail, placement)? < kept + CHUNK_BYTES_MIN {
+            return Ok(false);
+        }
+        for segment in (0..self.control.log.segments.get()).rev().map(Segment) {
+            let slot = self.slot(segment)?;
+            if slot.state() == State::Free {
+                slot.order.set(PUNCHED);
+                self.punch_segment(segment);
+                return Ok(self.keep_room(tail, placement).is_ok());
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the log has one segment once a batch is there.
+    fn is_only(&self, placement: &Placement) -> bool {
+        placement.entered.is_empty() && self.control.log.segments.get().saturating_sub(self.control.log.free.get()) <= 1
+    }
+
+    /// Gives a free segment's blocks back, but for its head's: to look there is not to need any, as it would be in a hole of a file
+    /// in memory.
+    pub(crate) fn punch_segment(&self, segment: Segment) -> bool {
+        let start = segment.head().bytes() + PAGE_BYTES;
+        file::punch(&self.files.log, start, segment.end(1).bytes() - start)
+    }
+}
+
+/// What is kept at most of a log of which so much is ready.
+pub(crate) fn kept_at_most(ready: u64) -> u64 {
+    (ready / 2).min(KEPT_BYTES_MAX)
+}
+
+pub(crate) fn is_full<T>(outcome: &Result<T>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Full)
+}
+
+impl<S: Deref<Target = Shared>> Locked<S> {
+    /// Cleans the segment that gives most, and frees it. False where that gives too little, or nothing, since a snapshot needs it.
+    pub(crate) fn make_room(&self, takes: bool) -> Result<bool> {
+        let shared = self.shared();
+        let log = &shared.control.log;
+        let tail = shared.tail()?;
+        // What is looked at is what has died since that was in vain.
+        let dead: u64 = shared.gains(&tail)?.iter().map(|gain| gain.dead).sum();
+        if dead < log.stuck.get() + DEAD_BYTES_MIN || shared.floor()? < shared.control.commit.newest() {
+            return Ok(false);
+        }
+        let Some(gain) = shared.best_gain(&tail, takes)? else {
+            log.stuck.set(dead);
+            return Ok(false);
+        };
+        log.stuck.set(0);
+        shared.clean_next(gain.segment)?;
+        let mut batch = Batch { looks: SEGMENT_BYTES as usize / 64, leaves: gain.segment == tail.cursor.segment, ..Batch::default() };
+        if !shared.push_settings(&mut batch, shared.control.order.first.get())? {
+            return Ok(false);
+        }
+        let is_cleaned = match self.commit_in_place(&mut batch, Use::All) {
+            Err(error) if error.kind() == ErrorKind::Full && batch.leaves => {
+                shared.give_up_rest(&tail)?;
+                batch.forget_moved();
+                self.commit_in_place(&mut batch, Use::All)
+            }
+            outcome => outcome,
+        };
+        if is_full(&is_cleaned) {
+            log.victim.set(0);
+            return Ok(false);
+        }
+        is_cleaned?;
+        if shared.control.flush.asked.get() != 0 {
+            shared.wait_until_durable(shared.control.commit.newest(), self.writing.timeout)?;
+        }
+        shared.choose_next(shared.tail()?.cursor.segment, false)?;
+        Ok(true)
+    }
+}
+
+const _: () = assert!(CHUNK_BYTES_MIN >= ADDED_BYTES);
