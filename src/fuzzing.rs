@@ -26,7 +26,7 @@ pub fn scan_log(bytes: &[u8]) -> std::io::Result<(u64, u64)> {
     file::write_at(&file, bytes, 0)?;
     let heap = Heap::new(FileMap::new(&file, (bytes.len() as u64).max(1), 1, false)?);
     let ready = bytes.len() as u64 / 8 * 8;
-    let mut scan = Scan::new(&heap, ready, salt);
+    let mut scan = Scan::new(&heap, ready, salt, |_| true);
     let (mut transactions, mut records) = (0, 0);
     while let Ok(transaction) = scan.next() {
         if let (Some(end), Some((start, _))) = (&transaction.end, transaction.records.first()) {

@@ -345,7 +345,7 @@ fn replay<'a>(shared: &'a Shared, until: u64, report: &mut Report) -> Replayed<'
     let ready = shared.control.ready.log.load(Ordering::Acquire);
     // A private reader has put nothing in order.
     let scan_of = if shared.mode == Mode::Private { Scan::tolerant } else { Scan::new };
-    let mut scan = scan_of(&shared.heap, ready, shared.header.salt);
+    let mut scan = scan_of(&shared.heap, ready, shared.header.salt, |segment| shared.has_head(segment));
     let mut replayed = Replayed::default();
     while replayed.last.map_or(0, |last| last.counters.sequence) < until {
         let transaction = match scan.next() {

@@ -71,6 +71,15 @@ impl Place {
         file::open_or_create(aside, self.file_mode)
     }
 
+    /// Takes away the shards aside that no intent names.
+    pub(crate) fn forget_drafts(&self) {
+        for entry in std::fs::read_dir(self.aside()).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().and_then(ShardName::parse).is_some() {
+                let _ = file::remove(&entry.path());
+            }
+        }
+    }
+
     pub(crate) fn sync(&self, directory: &Path) -> Result<()> {
         file::sync_directory(directory).map_err(|error| Error::io("make power-safe the names in", directory, error))
     }

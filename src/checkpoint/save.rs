@@ -107,9 +107,11 @@ fn save_in(place: &Place, shared: &Shared, saving: &Saving) -> Result<()> {
     }
     let instant = begin(shared, saving.timeout)?;
     let settings = shared.settings()?.unwrap_or_default();
-    let intent = write_aside(place, &instant, &settings, old.as_ref(), saving.edits)?;
+    let written = write_aside(place, &instant, &settings, old.as_ref(), saving.edits)
+        .and_then(|intent| place.write_whole(intent.encode().as_bytes(), &place.intent()).map(|()| intent));
     drop(instant);
-    place.write_whole(intent.encode().as_bytes(), &place.intent())?;
+    // What was written takes room, and the disk may be full.
+    let intent = written.inspect_err(|_| place.forget_drafts())?;
     place.sync(&place.live())?;
     if old.is_none()
         && let Some(parent) = shared.directory.parent()

@@ -81,12 +81,14 @@ enum Step<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// Starts with the oldest segment of a log of which `ready` bytes exist.
-    pub(crate) fn new(heap: &'a Heap, ready: u64, salt: u64) -> Scan<'a> {
+    /// Starts with the oldest segment of a log of which `ready` bytes exist. Of a segment that `has_head` denies nothing is looked at: it may
+    /// be a hole, which is fatal to whoever looks where the file is in memory and that is full.
+    pub(crate) fn new(heap: &'a Heap, ready: u64, salt: u64, has_head: impl Fn(Segment) -> bool) -> Scan<'a> {
         let mut segments = Vec::new();
         let mut segment = Segment(0);
-        while let Some(bytes) = heap.sealed(segment.head(), SEGMENT_HEADER_BYTES as u64, ready) {
-            let header = SegmentHeader::decode(bytes, salt);
+        while heap.holds(segment.head(), SEGMENT_HEADER_BYTES as u64, ready) {
+            let bytes = if has_head(segment) { heap.sealed(segment.head(), SEGMENT_HEADER_BYTES as u64, ready) } else { None };
+            let header = bytes.and_then(|bytes| SegmentHeader::decode(bytes, salt));
             segments.extend(header.map(|header| (segment, header)));
             segment = Segment(segment.0 + header.map_or(1, |header| header.span));
         }
@@ -100,8 +102,8 @@ impl<'a> Scan<'a> {
 
     /// The same for a log that a power cut may have left: of a segment that was taken anew the old head may still be there
     /// and the old bytes not. What is read counts only once the keys that are found add up to what a transaction says.
-    pub(crate) fn tolerant(heap: &'a Heap, ready: u64, salt: u64) -> Scan<'a> {
-        Scan { is_tolerant: true, ..Scan::new(heap, ready, salt) }
+    pub(crate) fn tolerant(heap: &'a Heap, ready: u64, salt: u64, has_head: impl Fn(Segment) -> bool) -> Scan<'a> {
+        Scan { is_tolerant: true, ..Scan::new(heap, ready, salt, has_head) }
     }
 
     /// The next transaction, or why there is none.

@@ -92,8 +92,6 @@ pub(crate) struct Log {
     /// The byte of the segment that the log ends in up to which commits that take room may write; 0 where that is not known. See
     /// `store/write/room.rs`.
     pub(crate) limit: Word,
-    /// Bytes that were not live when cleaning a segment for the sake of room would have given too little.
-    pub(crate) stuck: Word,
     /// Segments with a number up to this may lack blocks behind what was written in them.
     pub(crate) holes: Word,
     /// Not 0 while something is to be done outside the mutex (`store/shrink/space.rs`). Set under it, exchanged by who does it.

@@ -94,7 +94,7 @@ impl Heap {
 
     /// Whether `length` bytes from `position` lie in the log's first `ready` bytes.
     #[inline(always)]
-    fn holds(&self, position: Position, length: u64, ready: u64) -> bool {
+    pub(crate) fn holds(&self, position: Position, length: u64, ready: u64) -> bool {
         let (start, ready) = (position.bytes(), ready.min(self.map.capacity()));
         start < ready && length <= ready - start
     }

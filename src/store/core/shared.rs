@@ -5,7 +5,7 @@ use crate::index::grow::{Fact, Growth, Records};
 use crate::index::order;
 use crate::index::table::{Descriptor, Table};
 use crate::limits::SEGMENT_BYTES;
-use crate::log::header::LogHeader;
+use crate::log::header::{LogHeader, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::record::Record;
 use crate::segment::control::Control;
 use crate::segment::counters::Counters;
@@ -124,6 +124,11 @@ impl Shared {
     #[inline(always)]
     pub(crate) fn enter(&self) -> Result<()> {
         if self.generation.load(Ordering::Relaxed) == fork::generation() { Ok(()) } else { self.join_after_fork() }
+    }
+
+    /// Whether a segment has a head, as the file says: to look through the mapping may need a block.
+    pub(crate) fn has_head(&self, segment: Segment) -> bool {
+        file::read_at(&self.files.log, segment.head().bytes(), SEGMENT_HEADER_BYTES).is_ok_and(|head| SegmentHeader::is_marked(&head))
     }
 
     /// The record at a position that the index or another record names, in place: for the holder of the mutex, for the owner

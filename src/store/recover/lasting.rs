@@ -21,7 +21,6 @@ pub(crate) fn lasting_words(control: &Control) -> Vec<&Word> {
         &log.drops,
         &log.marks,
         &log.limit,
-        &log.stuck,
         &log.holes,
         &log.saved,
         &log.saved_order,

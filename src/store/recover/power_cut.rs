@@ -66,7 +66,7 @@ impl Shared {
         let mut limit = u64::MAX;
         loop {
             self.reset(readable)?;
-            let mut scan = Scan::tolerant(&self.heap, readable, self.header.salt);
+            let mut scan = Scan::tolerant(&self.heap, readable, self.header.salt, |segment| self.has_head(segment));
             for (segment, header) in scan.found() {
                 self.count_segment(*segment, header)?;
             }
@@ -102,7 +102,8 @@ impl Shared {
     /// The newest transaction that anything in the log says to have been on the disk, of a log that could not be recovered.
     pub(crate) fn claimed_durable(&self) -> u64 {
         let size = file::stamp(&self.files.log).map_or(0, |stamp| stamp.size);
-        let mut scan = Scan::tolerant(&self.heap, size.min(self.heap.map().capacity()) / 8 * 8, self.header.salt);
+        let mut scan =
+            Scan::tolerant(&self.heap, size.min(self.heap.map().capacity()) / 8 * 8, self.header.salt, |segment| self.has_head(segment));
         let mut durable = scan.found().iter().map(|(_, header)| header.durable).max().unwrap_or(0);
         while let Ok(transaction) = scan.next() {
             durable = transaction.records.iter().map(|(_, record)| record.durable()).fold(durable, u64::max);
@@ -226,9 +227,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Zeroes a piece of the log: what is dropped is not to be found later as proof of what was lost then.
+    /// Zeroes a piece of the log that is allocated again before it is written: what is dropped is not to be found later as proof of what was
+    /// lost then. Where the file system can, without needing blocks that it may lack.
     fn empty(&self, from: Position, to: Position) {
         let length = to.bytes().min(self.control.ready.log.get()).saturating_sub(from.bytes());
-        self.heap.write(from, &vec![0; length as usize]);
+        if length > 0 && !file::punch(&self.files.log, from.bytes(), length) {
+            self.heap.write(from, &vec![0; length as usize]);
+        }
     }
 }

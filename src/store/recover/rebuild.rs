@@ -6,14 +6,15 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::table::{Descriptor, Entry, SLOTS_LOG2_MIN, Table};
 use crate::limits::{ORDER_BYTES_MAX, SEGMENT_BYTES};
-use crate::log::batch::Claiming;
-use crate::log::header::{LOG_HEADER_BYTES, SegmentHeader};
+use crate::log::batch::{Claiming, JUMP_BYTES};
+use crate::log::header::{LOG_HEADER_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::log::record::{self, HEADER_BYTES, Kind, Record};
 use crate::log::scan::{Ended, Scan, Transaction};
 use crate::segment::control::{LAYOUT, MAGIC};
 use crate::segment::counters::Counters;
 use crate::segment::heap::{Position, Segment};
 use crate::segment::slots::{INSIDE, PUNCHED};
+use crate::store::core::files::PAGE_BYTES;
 use crate::store::core::shared::{Loss, Mode, Shared};
 use crate::store::recover::aside;
 use crate::store::write::publishing::By;
@@ -52,12 +53,43 @@ impl Shared {
         self.stamp(sealed)?;
         let last = match sealed {
             0 => self.recover(readable, size, None)?,
-            _ => self.replay_all(readable, sealed).or_else(|error| self.replay_around(readable, size, sealed, error))?,
+            _ => {
+                let mut outcome = self.replay_all(readable, sealed);
+                if is_full(&outcome) && self.mode == Mode::Writer {
+                    self.give_up_headless(readable, Position(sealed));
+                    outcome = self.replay_all(readable, sealed);
+                }
+                outcome.or_else(|error| self.replay_around(readable, size, sealed, error))?
+            }
         };
         self.rebuild_kind()?;
         self.control.log.sealed.set(last.map_or(0, |last| last.at.0));
         self.control.stamps.recovering.set(0);
         Ok(())
+    }
+
+    /// Gives back what this boot's processes had kept of the log to write to (`write/room.rs`): the index that is built may lie elsewhere than
+    /// the one before, and there may be no more than that.
+    #[cold]
+    fn give_up_headless(&self, readable: u64, sealed: Position) {
+        let mut in_run = 0;
+        for segment in (0..readable.div_ceil(SEGMENT_BYTES)).map(Segment) {
+            let (start, end) = (segment.head().bytes(), segment.end(1).bytes().min(readable));
+            let head = file::read_at(&self.files.log, start, SEGMENT_HEADER_BYTES).unwrap_or_default();
+            if SegmentHeader::is_marked(&head) {
+                in_run = SegmentHeader::decode(&head, self.header.salt).map_or(1, |header| header.span);
+            } else if in_run == 0 && start < end {
+                file::punch(&self.files.log, start, end - start);
+            }
+            in_run = u64::saturating_sub(in_run, 1);
+        }
+        if let Some(last) = Record::at(&self.heap, sealed, readable) {
+            let from = sealed.plus(last.bytes().len() as u64 + JUMP_BYTES).bytes().next_multiple_of(PAGE_BYTES);
+            let end = sealed.segment().end(1).bytes().min(readable);
+            if from < end {
+                file::punch(&self.files.log, from, end - from);
+            }
+        }
     }
 
     /// Replays what is readable of a damaged log: what is not may be needed no more.
@@ -75,7 +107,7 @@ impl Shared {
     /// Replays a log that this boot's processes have written up to the seal.
     fn replay_all(&self, readable: u64, sealed: u64) -> Result<Option<Ended>> {
         self.reset(readable)?;
-        let mut scan = Scan::new(&self.heap, readable, self.header.salt);
+        let mut scan = Scan::new(&self.heap, readable, self.header.salt, |segment| self.has_head(segment));
         for (segment, header) in scan.found() {
             self.count_segment(*segment, header)?;
         }
@@ -266,7 +298,6 @@ impl Shared {
             &self.control.log.drops,
             &self.control.log.marks,
             &self.control.log.limit,
-            &self.control.log.stuck,
             &self.control.log.holes,
             &self.control.log.chores,
             &self.control.log.bare,

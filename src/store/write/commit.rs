@@ -75,7 +75,10 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         }
         let takes = batch.takes_room();
         let mut laid = shared.lay(batch, Use::Some);
-        while is_full(&laid) && self.make_room(takes)? {
+        for _ in 0..2 * shared.control.log.segments.get() {
+            if !is_full(&laid) || !self.make_room(takes)? {
+                break;
+            }
             laid = shared.lay(batch, Use::Some);
         }
         if is_full(&laid) {
@@ -87,7 +90,6 @@ impl<S: Deref<Target = Shared>> Locked<S> {
     /// The same for a batch that is to make room itself.
     pub(crate) fn commit_in_place(&self, batch: &mut Batch, uses: Use) -> Result<u64> {
         let laid = self.shared().lay(batch, uses)?;
-
         self.commit_laid(batch, laid)
     }
 

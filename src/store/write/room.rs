@@ -21,7 +21,7 @@ use crate::error::{ErrorKind, Result};
 use crate::limits::SEGMENT_BYTES;
 use crate::log::batch::{Batch, Cursor, JUMP_BYTES};
 use crate::log::record::{self, FRAME_BYTES, Kind};
-use crate::segment::heap::Segment;
+use crate::segment::heap::{Position, Segment};
 use crate::segment::slots::{PUNCHED, State};
 use crate::store::core::files::PAGE_BYTES;
 use crate::store::core::shared::Shared;
@@ -40,6 +40,8 @@ const ADDED_BYTES: u64 = 8 * 1024;
 /// when these are.
 const DEAD_ONE_IN: u64 = 64;
 const DEAD_BYTES_MIN: u64 = 1024;
+/// The segments with the most to gain are looked at one record after the other.
+const LOOKED_AT_SEGMENTS: usize = 8;
 
 /// What a batch may use of the room that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +59,7 @@ struct End {
     /// Whether no segment stands behind that one, and where those end.
     is_last: bool,
     behind: u64,
-    /// Whether blocks may be lacking from `at` on, whatever is counted ready.
+    /// Whether blocks may be lacking from `at` on.
     has_holes: bool,
 }
 
@@ -66,6 +68,8 @@ struct Gain {
     segment: Segment,
     dead: u64,
     live: u64,
+    /// Where its last record ends.
+    end: Position,
 }
 
 impl Shared {
@@ -98,14 +102,19 @@ impl Shared {
     fn end_of(&self, tail: &Tail, placement: &Placement) -> Result<End> {
         let Placement { end, entered, .. } = placement;
         let segments = self.control.log.segments.get().max(placement.segments());
-        let holes = self.control.log.holes.get();
         Ok(End {
             at: end.at.bytes(),
             segment_end: end.segment.end(end.span).bytes(),
             is_last: end.segment.0 + end.span == segments,
             behind: Segment(segments).start().bytes(),
-            has_holes: entered.is_empty() && holes != 0 && self.slot(tail.cursor.segment)?.order.get() <= holes,
+            has_holes: entered.is_empty() && self.may_have_holes(tail)?,
         })
+    }
+
+    /// Whether blocks may be lacking behind the end of the log, whatever is counted ready.
+    fn may_have_holes(&self, tail: &Tail) -> Result<bool> {
+        let holes = self.control.log.holes.get();
+        Ok(holes != 0 && self.slot(tail.cursor.segment)?.order.get() <= holes)
     }
 
     /// Makes the log ready for a batch that lies so, as far as it may use what is kept. Returns the limit from then on.
@@ -136,7 +145,7 @@ impl Shared {
         // Free segments are part of it, and are counted where the rest does not suffice.
         let free = if goal(0) > ready.get() || end.has_holes { self.free_bytes(placement)? } else { 0 };
         let goal = goal(free);
-        if goal > ready.get() || end.has_holes {
+        if goal > ready.get() || self.may_have_holes(tail)? {
             self.ready_log(tail, placement, goal, chunk(ready.get()))?;
         }
         let here = (if end.has_holes { goal } else { ready.get() }).min(end.segment_end);
@@ -150,13 +159,11 @@ impl Shared {
     /// enters: nobody writes there any more. In a segment with holes that the log ends in all that is written is allocated.
     fn ready_log(&self, tail: &Tail, placement: &Placement, needed: u64, ahead: u64) -> Result<()> {
         let ready = &self.control.ready.log;
-        let holes = self.control.log.holes.get();
-        let has_holes = holes != 0 && self.slot(tail.cursor.segment)?.order.get() <= holes;
         let here = match placement.entered.first() {
             None => needed.min(placement.end.segment.end(placement.end.span).bytes()),
             Some(entered) => entered.from.bytes() + JUMP_BYTES,
         };
-        if has_holes {
+        if self.may_have_holes(tail)? {
             let from = tail.cursor.at.bytes();
             self.allocate_log(from, here - from)?;
         } else {
@@ -166,14 +173,14 @@ impl Shared {
         if let Some((first, _)) = behind.filter(|(first, _)| (ready.get()..needed).contains(&first.start().bytes())) {
             let from = first.start().bytes();
             self.require_mappable(needed)?;
-            self.allocate_log(from, needed - from)?;
             self.pass_over(ready.get(), first)?;
+            self.allocate_log(from, needed - from)?;
             ready.raise_to(needed);
         }
         self.extend_log(needed, ahead)
     }
 
-    /// Notes that segments before `end` have no blocks behind `ready`.
+    /// Notes that segments before `end` have no blocks behind `ready`, and gives back what they have.
     fn pass_over(&self, ready: u64, end: Segment) -> Result<()> {
         for segment in (ready / SEGMENT_BYTES..end.0.min(self.control.log.segments.get())).map(Segment) {
             let slot = self.slot(segment)?;
@@ -183,6 +190,7 @@ impl Shared {
                 _ => {}
             }
         }
+        file::punch(&self.files.log, ready, end.start().bytes() - ready);
         Ok(())
     }
 
@@ -194,7 +202,7 @@ impl Shared {
             if matches!(slot.state(), State::InLog(_)) && slot.span.get() == 1 {
                 let end = if segment == tail.cursor.segment { tail.cursor.at } else { segment.end(1) };
                 let live = slot.live.get();
-                gains.push(Gain { segment, dead: (end.bytes() - segment.first().bytes()).saturating_sub(live), live });
+                gains.push(Gain { segment, dead: (end.bytes() - segment.first().bytes()).saturating_sub(live), live, end });
             }
         }
         Ok(gains)
@@ -205,14 +213,13 @@ impl Shared {
         let mut gains = self.gains(tail)?;
         gains.sort_by_key(|gain| Reverse(gain.dead));
         let ready = self.control.ready.log.get();
-        for gain in gains {
+        for gain in gains.into_iter().take(LOOKED_AT_SEGMENTS) {
             let least = DEAD_BYTES_MIN.max(if takes { (gain.dead + gain.live) / DEAD_ONE_IN } else { 0 });
             if gain.dead < least {
                 break;
             }
-            let end = gain.segment.first().plus(gain.dead + gain.live);
             let mut at = gain.segment.first();
-            while at < end
+            while at < gain.end
                 && let Some((size, kind)) = self.heap.sealed(at, FRAME_BYTES as u64, ready).and_then(record::frame)
                 && kind != Kind::Jump
             {
@@ -221,22 +228,27 @@ impl Shared {
             let dead = (at.bytes() - gain.segment.first().bytes()).saturating_sub(gain.live);
             // Two that are half empty make one, whatever there is no room for at their ends.
             if dead >= least || gain.live <= SEGMENT_BYTES / 2 && gain.segment != tail.cursor.segment {
-                return Ok(Some(gain));
+                return Ok(Some(Gain { end: at, ..gain }));
             }
         }
         Ok(None)
     }
 
-    /// Gives the blocks behind the log's end back, up to that of its segment.
-    fn give_up_rest(&self, tail: &Tail) -> Result<()> {
-        let cursor = &tail.cursor;
+    /// Gives the blocks behind the last record of a segment back, which the log has left or is about to leave, and those that somebody who was
+    /// killed may have left in punched segments.
+    fn give_up_rest(&self, segment: Segment, end: Position) -> Result<()> {
         let log = &self.control.log;
         log.limit.set(0);
-        log.holes.raise_to(self.slot(cursor.segment)?.order.get());
-        let from = (cursor.at.bytes() + JUMP_BYTES).next_multiple_of(PAGE_BYTES);
-        let end = cursor.segment.end(cursor.span).bytes().min(self.control.ready.log.get());
-        if from < end {
-            file::punch(&self.files.log, from, end - from);
+        log.holes.raise_to(self.slot(segment)?.order.get());
+        let from = (end.bytes() + JUMP_BYTES).next_multiple_of(PAGE_BYTES);
+        let segment_end = segment.end(1).bytes().min(self.control.ready.log.get());
+        if from < segment_end {
+            file::punch(&self.files.log, from, segment_end - from);
+        }
+        for segment in (0..log.segments.get()).map(Segment) {
+            if self.slot(segment)?.state() == State::Punched {
+                self.punch_segment(segment);
+            }
         }
         Ok(())
     }
@@ -264,10 +276,9 @@ impl Shared {
         placement.entered.is_empty() && self.control.log.segments.get().saturating_sub(self.control.log.free.get()) <= 1
     }
 
-    /// Gives a free segment's blocks back, but for its head's: to look there is not to need any, as it would be in a hole of a file
-    /// in memory.
+    /// Gives a free segment's blocks back: nobody looks at it before it has some again. The first one starts behind the file's head.
     pub(crate) fn punch_segment(&self, segment: Segment) -> bool {
-        let start = segment.head().bytes() + PAGE_BYTES;
+        let start = segment.head().bytes();
         file::punch(&self.files.log, start, segment.end(1).bytes() - start)
     }
 }
@@ -282,30 +293,23 @@ pub(crate) fn is_full<T>(outcome: &Result<T>) -> bool {
 }
 
 impl<S: Deref<Target = Shared>> Locked<S> {
-    /// Cleans the segment that gives most, and frees it. False where that gives too little, or nothing, since a snapshot needs it.
+    /// Cleans the segment that gives most, and frees it. False where that gave too little already, or nothing, since a snapshot needs it.
     pub(crate) fn make_room(&self, takes: bool) -> Result<bool> {
         let shared = self.shared();
         let log = &shared.control.log;
         let tail = shared.tail()?;
-        // What is looked at is what has died since that was in vain.
-        let dead: u64 = shared.gains(&tail)?.iter().map(|gain| gain.dead).sum();
-        if dead < log.stuck.get() + DEAD_BYTES_MIN || shared.floor()? < shared.control.commit.newest() {
+        if shared.floor()? < shared.control.commit.newest() {
             return Ok(false);
         }
-        let Some(gain) = shared.best_gain(&tail, takes)? else {
-            log.stuck.set(dead);
-            return Ok(false);
-        };
-        log.stuck.set(0);
+        let Some(gain) = shared.best_gain(&tail, takes)? else { return Ok(false) };
         shared.clean_next(gain.segment)?;
         let mut batch = Batch { looks: SEGMENT_BYTES as usize / 64, leaves: gain.segment == tail.cursor.segment, ..Batch::default() };
         if !shared.push_settings(&mut batch, shared.control.order.first.get())? {
             return Ok(false);
         }
         let is_cleaned = match self.commit_in_place(&mut batch, Use::All) {
-            Err(error) if error.kind() == ErrorKind::Full && batch.leaves => {
-                shared.give_up_rest(&tail)?;
-                batch.forget_moved();
+            Err(error) if error.kind() == ErrorKind::Full => {
+                shared.give_up_rest(gain.segment, gain.end)?;
                 self.commit_in_place(&mut batch, Use::All)
             }
             outcome => outcome,

@@ -5,8 +5,8 @@
 //! | k > 0             | there            | part of the log, or, if k is higher than that of the newest sealed segment, entered by a transaction that was never sealed |
 //! | k > 0             | wiped            | being freed: nothing in it is needed, a kill came in between; freed again |
 //! | free              | wiped            | free |
-//! | punched           | none             | free, and its blocks were given back (`shrink/space.rs`); a writer that takes it allocates them first |
-//! | free or punched   | there            | being entered by a transaction that was never sealed |
+//! | punched           | none             | free, and its blocks were given back (`shrink/space.rs`); a writer that takes it allocates them first, and then it is free |
+//! | free              | there            | being entered by a transaction that was never sealed |
 //! | punching          | none             | free, and a process is giving its blocks back; nobody takes it before that or the process has ended |
 //! | inside            | any              | a further part of the run before it |
 //!
@@ -346,12 +346,12 @@ impl Shared {
         let slot = self.slot(segment)?;
         let may_have_holes = slot.order.get() <= self.control.log.holes.get();
         let wipe = |segment: Segment| {
-            self.wipe(segment)?;
             if may_have_holes && self.allocate_log(segment.start().bytes(), SEGMENT_BYTES).is_err() {
-                self.slot(segment)?.order.set(PUNCHED);
+                self.wipe_to(segment, PUNCHED)?;
                 self.punch_segment(segment);
+                return Ok(());
             }
-            Ok(())
+            self.wipe(segment)
         };
         while slot.span.get() > 1 {
             let rest = slot.span.get() - 1;
@@ -363,11 +363,15 @@ impl Shared {
 
     /// Makes a segment's head one of a free segment.
     pub(crate) fn wipe(&self, segment: Segment) -> Result<()> {
+        self.wipe_to(segment, 0)
+    }
+
+    fn wipe_to(&self, segment: Segment, order: u64) -> Result<()> {
         if self.heap.map().is_writable() {
             self.heap.write(segment.head(), &[0; 8]);
         }
         let slot = self.slot(segment)?;
-        slot.order.set(0);
+        slot.order.set(order);
         slot.live.set(0);
         Ok(())
     }
@@ -384,8 +388,12 @@ impl Shared {
             match state {
                 State::Inside => {}
                 State::InLog(_) => keeps = order <= newest_order,
-                State::Free | State::Punched => keeps = false,
-                State::Punching(_) => keeps = true,
+                State::Free => keeps = false,
+                State::Punched | State::Punching(_) => {
+                    // Nobody enters it before it has blocks, and is free.
+                    keeps = false;
+                    continue;
+                }
             }
             let head = self.heap.sealed(segment.head(), SEGMENT_HEADER_BYTES as u64, ready).unwrap_or_default();
             if !keeps && (!state.is_free() || SegmentHeader::is_marked(head)) {
