@@ -36,7 +36,7 @@ pub struct Txn {
 }
 
 /// Holds the store's lock for this thread: writers wait, readers see the state before. Calls on the pod by the same thread
-/// join it. Dropping it commits; a panic rolls back.
+/// join it. [`commit`](Guard::commit) makes the writes visible; dropping it, as an early `?` and a panic do, rolls them back.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -48,7 +48,7 @@ pub struct Txn {
 /// assert_eq!(pod.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "the lock is given back, and what was written committed, when the guard is dropped"]
+#[must_use = "dropping the guard gives the lock back and forgets what was written; `commit` keeps it"]
 #[derive(Debug)]
 pub struct Guard {
     in_hand: InHand,
@@ -279,7 +279,7 @@ impl Pod {
         Ok(result)
     }
 
-    /// Takes the store's lock for this thread, until the guard is committed, rolled back or dropped.
+    /// Takes the store's lock for this thread, until the guard is committed, rolled back or dropped. What is not committed is rolled back.
     ///
     /// # Errors
     /// `LockTimeout`, `Reentrant`, `ReadOnly`.
@@ -287,10 +287,13 @@ impl Pod {
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// let guard = pod.lock()?;
-    /// pod.set("a", &1)?;
-    /// guard.rollback();
-    /// assert!(pod.is_empty());
+    /// let moved = || -> tastypod::Result<()> {
+    ///     let guard = pod.lock()?;
+    ///     pod.set("to", &1)?;
+    ///     pod.at("from").add(-1)?; // Absent: the guard is dropped here.
+    ///     guard.commit()
+    /// };
+    /// assert!(moved().is_err() && pod.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lock(&self) -> Result<Guard> {
@@ -417,7 +420,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Forgets what was written and gives the lock back.
+    /// Forgets what was written and gives the lock back, as dropping the guard does.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -426,21 +429,13 @@ impl Guard {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn rollback(self) {
-        leave_guard(&self.in_hand);
-        drop(self.in_hand.borrow_mut().take());
+        drop(self);
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         leave_guard(&self.in_hand);
-        if std::thread::panicking() {
-            drop(self.in_hand.borrow_mut().take());
-        } else {
-            // `commit` reports what is kept silent about here.
-            if commit(&self.in_hand).is_ok() {
-                self.pod.after_write();
-            }
-        }
+        drop(self.in_hand.borrow_mut().take());
     }
 }

@@ -128,6 +128,25 @@ fn a_guard_is_joined_by_its_thread_and_hidden_from_others() {
 }
 
 #[test]
+fn a_guard_that_an_early_error_drops_leaves_nothing() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    pod.set("from", 1).unwrap();
+    let version = pod.version();
+    let moved = |to: &str| {
+        let guard = pod.lock()?;
+        pod.at("from").add(-1)?;
+        pod.at(to).add(1)?;
+        guard.commit()
+    };
+    assert_eq!(moved("absent").unwrap_err().kind(), ErrorKind::KeyNotFound);
+    assert_eq!((pod.get("from").unwrap(), pod.version()), (Some(json!(1)), version));
+    pod.set("to", 0).unwrap();
+    moved("to").unwrap();
+    assert_eq!((pod.get("from").unwrap(), pod.get("to").unwrap()), (Some(json!(0)), Some(json!(1))));
+}
+
+#[test]
 fn values_larger_than_a_segment_and_many_segments_in_one_transaction() {
     let dir = directory();
     let path = dir.path().join("a.pod");
