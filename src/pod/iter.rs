@@ -210,6 +210,10 @@ impl Iterator for IterLive {
             Ok(looped) => looped,
             Err(error) => return error.take().map(Err),
         };
+        if let Err(error) = looped.shared.require_not_held() {
+            self.source = Err(None);
+            return Some(Err(error));
+        }
         let before = looped.next;
         let entry = looped.step(|shared, record| Ok((key_of(shared, &record)?, Archive::of(&record).node().to_value()?)));
         if entry.is_err() && looped.next == before {
@@ -223,7 +227,7 @@ impl Iterator for IterLive {
 impl Pod {
     /// All entries of one instant in insertion order. Nobody waits for it.
     ///
-    /// Items fail as [`get`](Pod::get) does; where no snapshot can be taken, the only item says why.
+    /// Under a guard the entries are those that the guard has made at the call. Items fail as [`get`](Pod::get) does; where no snapshot can be taken, the only item says why.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -282,7 +286,8 @@ impl Pod {
         IterAs { iter: self.iter(), _value: PhantomData }
     }
 
-    /// The entries as they are when their turn comes: keys that anybody adds during the loop come up too, each once.
+    /// The entries as they are when their turn comes: keys that anybody adds during the loop come up too, each once. Under a guard and
+    /// in a transaction's closure, whose writes it does not see, the only item is `Reentrant`.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -148,7 +148,7 @@ impl Pod {
         &self.shared.directory
     }
 
-    /// How many keys there are.
+    /// How many keys there are; under a guard and in a transaction's closure, how many there are with their writes.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -158,11 +158,8 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn len(&self) -> usize {
-        let in_hand = self.target().ok().and_then(|target| target.in_hand(|transaction| transaction.length()));
-        match in_hand {
-            Some(Ok(length)) => length as usize,
-            _ => self.shared.counters().map_or(0, |counters| counters.length as usize),
-        }
+        let in_hand = if self.shared.is_held_here() { self.length_in_hand() } else { None };
+        in_hand.or_else(|| self.shared.counters().ok().map(|counters| counters.length)).map_or(0, |length| length as usize)
     }
 
     /// Whether there is no key.
@@ -177,7 +174,7 @@ impl Pod {
         self.len() == 0
     }
 
-    /// The newest committed transaction.
+    /// The newest committed transaction. One that this thread has in hand has no number yet.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -194,7 +191,7 @@ impl Pod {
     /// Sleeps until something newer than `since` is committed by any process, or `timeout` passes. Returns the newest.
     ///
     /// # Errors
-    /// Only in a child made by fork, where joining the store may fail.
+    /// `Reentrant`; in a child made by fork, where joining the store may fail.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -206,13 +203,14 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait(&self, since: Version, timeout: Duration) -> Result<Version> {
+        self.shared.require_not_held()?;
         self.shared.wait_for_commit(since.0, timeout).map(Version)
     }
 
     /// Sizes and counts.
     ///
     /// # Errors
-    /// `Io` where the system does not tell.
+    /// `Reentrant`; `Io` where the system does not tell.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -222,6 +220,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stats(&self) -> Result<Stats> {
+        self.shared.require_not_held()?;
         crate::verify::stats(&self.shared)
     }
 
@@ -229,7 +228,7 @@ impl Pod {
     /// Writers wait meanwhile; readers do not.
     ///
     /// # Errors
-    /// `LockTimeout` and `Io`. Damage is no error of this call: it is in the report.
+    /// `LockTimeout`, `Reentrant` and `Io`. Damage is no error of this call: it is in the report.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -240,6 +239,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn verify(&self) -> Result<Report> {
+        self.shared.require_not_held()?;
         self.shared.require_linked()?;
         crate::verify::verify(&self.shared, self.options.lock_timeout)
     }

@@ -32,7 +32,7 @@ impl Pod {
     /// The store as it is now, for many reads.
     ///
     /// # Errors
-    /// `StoreRemoved` where its directory is gone; `Io` where the pin cannot be set; in a child made by fork, where joining the store fails.
+    /// `Reentrant`, since it would see none of this thread's writes; `StoreRemoved` where its directory is gone; `Io` where the pin cannot be set; in a child made by fork, where joining the store fails.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -41,6 +41,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn snapshot(&self) -> Result<Snapshot> {
+        self.shared.require_not_held()?;
         self.shared.require_linked()?;
         Ok(Snapshot { instant: Arc::new(Instant::take(Arc::clone(&self.shared))?) })
     }

@@ -63,6 +63,7 @@ impl Pod {
 
     fn save(&self, saving: &Saving, overwritten: Overwritten) -> Result<()> {
         self.require_writable()?;
+        self.shared.require_not_held()?;
         let Some(origin) = self.origin() else { return save::save(&self.shared, saving) };
         origin.publish(&self.shared, overwritten)?;
         save::save(&origin.store, saving)
@@ -83,6 +84,7 @@ impl Pod {
     /// ```
     pub fn sync_key(&self, key: impl AsKey) -> Result<()> {
         self.require_writable()?;
+        self.shared.require_not_held()?;
         self.shared.enter()?;
         let key = Hashed::new(&key, self.shared.header.seed)?;
         if self.shared.is_newer_than(self.shared.saved(), key.hash, &key.key)? { self.sync() } else { Ok(()) }
@@ -135,6 +137,7 @@ impl Pod {
     /// ```
     pub fn revert(&self) -> Result<()> {
         self.require_writable()?;
+        self.shared.require_not_held()?;
         match self.origin() {
             Some(origin) => origin.refresh(&self.shared, self.options.lock_timeout),
             None => revert::revert(&self.shared, self.options.lock_timeout),
@@ -169,7 +172,7 @@ impl Pod {
     /// The keys that were changed since the store was saved, removed ones included, in order. Reading changes nothing.
     ///
     /// # Errors
-    /// `Integrity`; `Io` in a child made by fork that cannot join.
+    /// `Integrity`; `Reentrant`; `Io` in a child made by fork that cannot join.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -181,6 +184,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn dirty(&self) -> Result<Vec<Key>> {
+        self.shared.require_not_held()?;
         self.shared.enter()?;
         let saved = self.shared.saved();
         let mut keys = Vec::new();

@@ -5,13 +5,13 @@ use crate::key::{AsKey, Key};
 use crate::log::batch::Batch;
 use crate::log::record::Kind;
 use crate::pod::Pod;
-use crate::pod::target::{Hashed, InHand, Target, join_guard, leave_guard};
+use crate::pod::target::{Hashed, InHand, Open, Target};
 use crate::store::saving::sync_lock::SyncLock;
+use crate::store::write::locked::HeldBy;
 use crate::store::write::transaction::Transaction;
 use crate::value::{Archive, Arena};
 use serde::Serialize;
 use serde_json::Value;
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -51,13 +51,8 @@ pub struct Txn {
 #[must_use = "dropping the guard gives the lock back and forgets what was written; `commit` keeps it"]
 #[derive(Debug)]
 pub struct Guard {
-    in_hand: InHand,
+    open: Open,
     pod: Pod,
-}
-
-fn commit(in_hand: &InHand) -> Result<()> {
-    let transaction = in_hand.borrow_mut().take();
-    transaction.map_or(Ok(()), |transaction| transaction.commit().map(|_| ()))
 }
 
 impl Txn {
@@ -223,15 +218,20 @@ fn apply(in_hand: &InHand, drained: &Drained, only_absent: bool) -> Result<usize
 }
 
 impl Pod {
-    fn begin(&self) -> Result<InHand> {
-        self.require_writable()?;
-        let transaction = Transaction::begin(Arc::clone(&self.shared), self.options.writing())?;
-        Ok(Rc::new(RefCell::new(Some(transaction))))
-    }
-
     /// Several changes as one: writers wait, readers see the state before, and everything is visible at one instant when
-    /// the closure returns `Ok`. On `Err` and on a panic nothing happened. Calls on the same store inside the closure are
-    /// `Reentrant`, except through its argument.
+    /// the closure returns `Ok`. On `Err` and on a panic nothing happened.
+    ///
+    /// Who has a transaction in hand works on it alone, through any handle on the store:
+    ///
+    /// | calls on the pod | in a closure that runs under the lock | under a [`Guard`] |
+    /// |---|---|---|
+    /// | that read or write entries: `get`, `set`, `remove`, `at`, `update`, `extend`, `clear`, `mark_dirty`, …, a tracker's calls on tasks | `Reentrant`: use the closure's argument | see the guard's writes, and are part of it |
+    /// | `iter`, `keys`, `values`, `iter_as` | `Reentrant`, as the only item | see the guard's writes |
+    /// | `len`, `is_empty` | with the transaction's writes | with the guard's writes |
+    /// | `transaction` | `Reentrant` | is part of the guard, as are calls on the pod in its closure; only the guard's end commits or rolls back |
+    /// | of what is committed: `snapshot`, `view`, `iter_live`, `stats`, `verify`, `dirty`, `wait`; `lock`, `sync`, `revert`, `compact`, `convert`; a tracker's claims, loops over tasks and settings | `Reentrant` | `Reentrant`: commit or drop the guard first |
+    /// | `version`, `dirty_len`, a tracker's `num_…`, `fraction_…`, `percent_…` and `progress`, which cannot fail | what is committed | what is committed |
+    /// | `path`, `hold`, `unhold`, `close`; a snapshot, a view or an iterator from before | as ever | as ever |
     ///
     /// # Errors
     /// The closure's; `LockTimeout`, `Full`, `Reentrant`, `ReadOnly`; `Closed` in a child made by a fork inside the closure.
@@ -271,15 +271,15 @@ impl Pod {
         if let Target::InHand(in_hand, seed) = self.target()? {
             return body(&Txn { in_hand, seed });
         }
-        let in_hand = self.begin()?;
-        let transaction = Txn { in_hand, seed: self.shared.header.seed };
-        let result = body(&transaction)?;
-        commit(&transaction.in_hand)?;
+        let open = Open::begin(self, HeldBy::Closure)?;
+        let result = body(&Txn { in_hand: Rc::clone(&open.in_hand), seed: self.shared.header.seed })?;
+        open.commit()?;
         self.after_write();
         Ok(result)
     }
 
     /// Takes the store's lock for this thread, until the guard is committed, rolled back or dropped. What is not committed is rolled back.
+    /// Calls by the same thread are part of it; those that cannot be are `Reentrant`, as the table at [`transaction`](Pod::transaction) says.
     ///
     /// # Errors
     /// `LockTimeout`, `Reentrant`, `ReadOnly`.
@@ -297,9 +297,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lock(&self) -> Result<Guard> {
-        let in_hand = self.begin()?;
-        join_guard(self, &in_hand);
-        Ok(Guard { in_hand, pod: self.clone() })
+        Ok(Guard { open: Open::begin(self, HeldBy::Guard)?, pod: self.clone() })
     }
 
     /// Sets many keys as one transaction; later entries win. The iterator is drained before anything is locked.
@@ -391,6 +389,7 @@ impl Pod {
     /// ```
     pub fn compact(&self) -> Result<()> {
         self.require_writable()?;
+        self.shared.require_not_held()?;
         if self.origin().is_some() {
             // Its entries keep their places until they are published.
             return Ok(());
@@ -414,8 +413,7 @@ impl Guard {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn commit(self) -> Result<()> {
-        leave_guard(&self.in_hand);
-        commit(&self.in_hand)?;
+        self.open.commit()?;
         self.pod.after_write();
         Ok(())
     }
@@ -430,12 +428,5 @@ impl Guard {
     /// ```
     pub fn rollback(self) {
         drop(self);
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        leave_guard(&self.in_hand);
-        drop(self.in_hand.borrow_mut().take());
     }
 }

@@ -47,6 +47,7 @@ impl Cursor {
     }
 
     fn try_step<R>(&mut self, read: impl Fn(&[u8], Archive<'_>) -> Result<R>) -> Result<Option<R>> {
+        self.tracker.pod().shared.require_not_held()?;
         if self.place.is_none() {
             if self.which == Which::Try {
                 self.tracker.look_at_holders()?;
