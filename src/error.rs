@@ -156,6 +156,13 @@ impl Error {
         Error(Box::new(Inner { kind, message: message.into(), source: None }))
     }
 
+    /// The same error, about something that is named.
+    #[cold]
+    pub(crate) fn about(mut self, what: impl std::fmt::Display) -> Error {
+        self.0.message = format!("{what}: {}", self.0.message);
+        self
+    }
+
     /// An error of `kind` caused by `source`, whose text is appended to the message.
     #[cold]
     pub(crate) fn caused(

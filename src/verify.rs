@@ -421,7 +421,7 @@ fn compare_index(shared: &Shared, replayed: &Replayed<'_>, report: &mut Report) 
         report.find(format!("{used} slots are in use, {} are counted", shared.control.table.occupied.get()));
     }
     for (key, (position, record)) in &replayed.heads {
-        report.keys += 1;
+        report.keys += u64::from(record.is_set());
         match shared.published(record.hash(), key)? {
             Some((found, _)) if found == *position => {}
             // A table may have dropped the mark of a removed key.

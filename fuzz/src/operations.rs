@@ -203,14 +203,6 @@ impl Model {
             return match edit {
                 Edit::Get | Edit::Remove => Ok(Value::Null),
                 Edit::Contains => Ok(Value::from(false)),
-                Edit::Set(value) if steps.is_empty() => {
-                    self.set(key, value.clone());
-                    Ok(Value::Null)
-                }
-                Edit::SetIfAbsent(value) if steps.is_empty() => {
-                    self.set(key, value.clone());
-                    Ok(Value::from(true))
-                }
                 _ => fail("KeyNotFound"),
             };
         };

@@ -25,7 +25,7 @@ pub use view::{Part, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::attach::isolated;
 use crate::store::attach::{leave, open};
-use crate::store::core::settings::require_delays;
+use crate::store::core::settings::{require_delays, require_file_size};
 use crate::store::core::shared::{Mode, Origin, Shared};
 use crate::verify::{Report, Stats};
 use std::fmt;
@@ -92,6 +92,7 @@ impl Pod {
 
     pub(crate) fn with_options(path: &Path, options: Options) -> Result<Pod> {
         require_delays(options.wanted.backoff)?;
+        require_file_size(options.wanted.file_size)?;
         let shared = open::open(path, &options.how())?;
         shared.agree(&options.wanted, options.lock_timeout)?;
         if options.writing().is_durable && !options.read_only {

@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{self, AsKey, KeyBuf};
 use crate::log::record::{self, Standing};
 use crate::pod::Pod;
+use crate::store::core::settings::shown;
 use crate::store::core::shared::Shared;
 use crate::store::tasks::held::Held;
 use crate::store::write::locked::HeldBy;
@@ -83,6 +84,12 @@ impl Hashed {
         let mut hashed = Hashed::default();
         hashed.fill(key, seed)?;
         Ok(hashed)
+    }
+
+    /// The key in the message of an error about it.
+    #[cold]
+    pub(crate) fn name(&self, error: Error) -> Error {
+        error.about(format_args!("key {}", shown(&self.key)))
     }
 
     /// One that was encoded before.
@@ -256,14 +263,14 @@ impl Pod {
 
     #[cold]
     fn guarded(&self) -> Result<Target<'_>> {
-        match self.open() {
+        match self.in_hand() {
             Some((in_hand, HeldBy::Guard)) if in_hand.try_borrow_mut().is_ok() => Ok(Target::InHand(in_hand, self.shared.header.seed)),
             _ => Err(self.shared.is_reentrant(HeldBy::Closure)),
         }
     }
 
     /// The transaction that calls of this thread on this pod are made under.
-    fn open(&self) -> Option<(InHand, HeldBy)> {
+    fn in_hand(&self) -> Option<(InHand, HeldBy)> {
         let id = Arc::as_ptr(&self.shared) as usize;
         let is_this = |(shared, in_hand, _): &&(usize, InHand, HeldBy)| *shared == id && is_own(in_hand);
         OPEN.with_borrow(|open| open.iter().find(is_this).map(|(_, in_hand, by)| (Rc::clone(in_hand), *by)))
@@ -272,7 +279,7 @@ impl Pod {
     /// How many keys this thread sees, the writes of its own transaction included.
     #[cold]
     pub(crate) fn length_in_hand(&self) -> Option<u64> {
-        let (in_hand, _) = self.open()?;
+        let (in_hand, _) = self.in_hand()?;
         let transaction = in_hand.try_borrow().ok()?;
         transaction.as_ref()?.length().ok()
     }

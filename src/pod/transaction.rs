@@ -4,12 +4,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::log::batch::Batch;
 use crate::log::record::Kind;
-use crate::pod::Pod;
+use crate::pod::{Iter, Keys, Pod};
 use crate::pod::target::{Hashed, InHand, Open, Target};
 use crate::store::saving::sync_lock::SyncLock;
 use crate::store::write::locked::HeldBy;
 use crate::store::write::transaction::Transaction;
-use crate::value::{Archive, Arena};
+use crate::value::{Archive, Arena, Span};
 use serde::Serialize;
 use serde_json::Value;
 use std::rc::Rc;
@@ -81,10 +81,47 @@ impl Txn {
         self.target()?.in_hand(|transaction| transaction.length()).unwrap_or(Ok(0)).map(|length| length as usize)
     }
 
-    /// All entries in order, the transaction's own writes included, read at the call.
+    /// All entries in order, the transaction's own writes included, as they are at the call. Items fail as [`get`](Txn::get) does, each for
+    /// itself.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("a", 1), ("b", 2)])?;
+    /// pod.transaction(|txn| {
+    ///     for entry in txn.iter() {
+    ///         let (key, value) = entry?;
+    ///         txn.set(&key, serde_json::json!([value]))?;
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(pod.get("b")?, Some(serde_json::json!([2])));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&self) -> Iter {
+        Iter::on(self.target())
+    }
+
+    /// The keys of [`iter`](Txn::iter).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", &1)?;
+    /// pod.transaction(|txn| {
+    ///     assert_eq!(txn.keys().next().unwrap()?, tastypod::Key::from("a"));
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keys(&self) -> Keys {
+        Keys::of(self.iter())
+    }
+
+    /// All of [`iter`](Txn::iter).
     ///
     /// # Errors
-    /// `InvalidValue` for a number that `Value` would round; `Closed` in a child made by a fork since.
+    /// The first of an item; [`iter`](Txn::iter) goes on behind it.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -98,7 +135,7 @@ impl Txn {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn entries(&self) -> Result<Vec<(Key, Value)>> {
-        entries(&self.target()?)
+        self.iter().collect()
     }
 
     /// Removes every key.
@@ -136,25 +173,25 @@ impl Txn {
 }
 
 /// All entries that a transaction sees.
-pub(crate) fn entries(target: &Target<'_>) -> Result<Vec<(Key, Value)>> {
+pub(crate) fn listing(target: &Target<'_>) -> Result<(Arena, Vec<(Key, Span)>)> {
     let read = |transaction: &Transaction<Arc<crate::store::core::shared::Shared>>| {
         let shared = transaction.shared();
         let tail = shared.tail()?.counters;
         let decode = |key: &[u8]| Key::decode(key).map_err(|_| shared.integrity(0, "a stored key is malformed"));
-        let mut entries = Vec::new();
+        let (mut arena, mut entries) = (Arena::default(), Vec::new());
         for ordinal in shared.first_ordinal(tail.sequence)..tail.next_ordinal {
             if let Some(record) = shared.ordinal_at(tail.sequence, ordinal)?
                 && let Some(seen) = transaction.overlay(record)
             {
-                entries.push((decode(record.key())?, seen.archive().node().to_value()?));
+                entries.push((decode(record.key())?, arena.push(seen.archive())));
             }
         }
         for (key, archive) in transaction.added() {
-            entries.push((decode(key)?, archive.node().to_value()?));
+            entries.push((decode(key)?, arena.push(archive)));
         }
-        Ok(entries)
+        Ok((arena, entries))
     };
-    target.in_hand(read).unwrap_or_else(|| Ok(Vec::new()))
+    target.in_hand(read).unwrap_or_else(|| Ok(Default::default()))
 }
 
 fn clear(in_hand: &InHand) -> Result<()> {
@@ -186,14 +223,18 @@ fn clear(in_hand: &InHand) -> Result<()> {
 /// An iterator's entries, encoded before anything is locked.
 struct Drained {
     arena: Arena,
-    entries: Vec<(Hashed, crate::value::Span)>,
+    entries: Vec<(Hashed, Span)>,
 }
 
 impl Drained {
     fn new<K: AsKey, V: Serialize>(entries: impl IntoIterator<Item = (K, V)>, seed: u64) -> Result<Drained> {
         let mut arena = Arena::default();
-        let entries =
-            entries.into_iter().map(|(key, value)| Ok((Hashed::new(&key, seed)?, arena.encode(&value)?))).collect::<Result<Vec<_>>>()?;
+        let encode = |(key, value): (K, V)| {
+            let key = Hashed::new(&key, seed)?;
+            let span = arena.encode(&value).map_err(|error| key.name(error))?;
+            Ok((key, span))
+        };
+        let entries = entries.into_iter().map(encode).collect::<Result<Vec<_>>>()?;
         Ok(Drained { arena, entries })
     }
 
@@ -342,7 +383,7 @@ impl Pod {
         let mut batch = Batch::default();
         for (key, value) in entries {
             let key = Hashed::new(&key, seed)?;
-            batch.push(Kind::Set, key.hash, &key.key, false, |out| crate::value::encode(&value, out))?;
+            batch.push(Kind::Set, key.hash, &key.key, false, |out| crate::value::encode(&value, out)).map_err(|error| key.name(error))?;
         }
         let count = self.shared.commit_many(self.options.writing(), &mut batch, only_absent)?;
         self.after_write();

@@ -2,7 +2,7 @@
 
 use crate::support::{Role, directory};
 use serde_json::{Value, json};
-use tastypod::{Error, ErrorKind, Options, Pod};
+use tastypod::{At, Error, ErrorKind, Key, Options, Pod, Result};
 
 pub const CHILDREN: &[Role] = &[];
 
@@ -144,6 +144,103 @@ fn a_guard_that_an_early_error_drops_leaves_nothing() {
     pod.set("to", 0).unwrap();
     moved("to").unwrap();
     assert_eq!((pod.get("from").unwrap(), pod.get("to").unwrap()), (Some(json!(0)), Some(json!(1))));
+}
+
+#[test]
+fn a_path_into_an_absent_key_is_an_error_unless_it_says_what_to_make() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    let version = pod.version();
+    type Ending = (&'static str, fn(&At<'_>) -> Result<()>);
+    let endings: [Ending; 11] = [
+        ("set", |at| at.set(1)),
+        ("set_if_absent", |at| at.set_if_absent(1).map(drop)),
+        ("add", |at| at.add(1).map(drop)),
+        ("add_i64", |at| at.add_i64(1).map(drop)),
+        ("push", |at| at.push(1)),
+        ("extend", |at| at.extend([1])),
+        ("insert", |at| at.insert(0, 1)),
+        ("pop", |at| at.pop().map(drop)),
+        ("merge", |at| at.merge(json!({"a": 1}))),
+        ("splice", |at| at.splice(.., [1]).map(drop)),
+        ("update", |at| at.update(|_| ())),
+    ];
+    for (name, ending) in endings {
+        for at in [pod.at("k"), pod.at("k").key("a"), pod.at("k").index(0)] {
+            let error = ending(&at).expect_err(name);
+            assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{name}: {error}");
+            assert!(error.to_string().contains("key k is absent") && error.to_string().contains("or_insert"), "{name}: {error}");
+        }
+    }
+    let at = pod.at("k").key("a");
+    assert_eq!((at.get().unwrap(), at.contains().unwrap(), at.remove().unwrap()), (None, false, None));
+    assert_eq!(pod.at("k").remove().unwrap(), None);
+    assert_eq!((pod.len(), pod.version()), (0, version));
+    let transactions = pod.stats().unwrap().transactions;
+
+    let hits = pod.at("page").or_insert(json!({})).key("hits");
+    assert_eq!((hits.get().unwrap(), pod.len()), (None, 0));
+    assert_eq!((hits.add(1).unwrap(), hits.add(1).unwrap()), (json!(1), json!(2)));
+    pod.at("list").or_insert(json!([])).push(1).unwrap();
+    pod.at("list").or_insert(json!([])).push(2).unwrap();
+    // Made also where the ending changes nothing in it, and not where the ending fails.
+    assert_eq!(pod.at("empty").or_insert(json!([])).pop().unwrap(), None);
+    assert!(matches!(pod.at("failed").or_insert(json!([])).add(1).unwrap_err().kind(), ErrorKind::TypeMismatch { .. }));
+    assert_eq!(pod.get("page").unwrap(), Some(json!({"hits": 2})));
+    assert_eq!(pod.get("list").unwrap(), Some(json!([1, 2])));
+    assert_eq!(pod.get("empty").unwrap(), Some(json!([])));
+    assert_eq!(pod.get("failed").unwrap(), None);
+    pod.transaction(|txn| txn.at("page").or_insert(json!({})).key("hits").add(1).map(drop)).unwrap();
+    assert_eq!(hits.get().unwrap(), Some(json!(3)));
+    let behind = pod.at("page").key("hits").or_insert(0).add(1).unwrap_err();
+    assert!(behind.kind() == ErrorKind::InvalidValue && behind.to_string().contains("/hits"), "{behind}");
+    assert_eq!(pod.stats().unwrap().transactions, transactions + 6, "one commit each");
+}
+
+#[test]
+fn a_number_beyond_64_bits_keeps_nobody_from_removing_it_or_from_what_stands_behind() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    let wide = 1i128 << 100;
+    let nearest = json!([2f64.powi(100), 1]);
+    let set = || {
+        pod.set("wide", [wide, 1]).unwrap();
+        pod.set_raw_json("huge", "-1e400").unwrap();
+        pod.set("last", 1).unwrap();
+    };
+    set();
+    assert_eq!(serde_json::from_str::<Value>(&pod.raw_json("wide").unwrap().unwrap()).unwrap(), nearest, "as serde_json reads it");
+    // What is read or written back is not rounded.
+    for error in [pod.get("wide").unwrap_err(), pod.update("wide", |_| ()).unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::InvalidValue);
+        assert!(error.to_string().contains("would be rounded"), "{error}");
+    }
+    let of_items = |items: Vec<Result<(Key, Value)>>| {
+        let items: Vec<String> =
+            items.into_iter().map(|item| item.map_or_else(|error| error.to_string(), |(key, value)| format!("{key}={value}"))).collect();
+        assert!(items[0].contains("key wide") && items[1].contains("key huge"), "{items:?}");
+        assert_eq!(items[2], "last=1");
+    };
+    of_items(pod.iter().collect());
+    of_items(pod.iter_live().collect());
+    of_items(pod.snapshot().unwrap().iter().collect());
+    of_items(pod.transaction(|txn| Ok(txn.iter().collect())).unwrap());
+    assert!(pod.transaction(|txn| txn.entries()).unwrap_err().to_string().contains("key wide"));
+    let guard = pod.lock().unwrap();
+    of_items(pod.iter().collect());
+    assert_eq!(pod.iter_as::<(i128, u8)>().next().unwrap().unwrap().1, (wide, 1));
+    guard.rollback();
+    let error = pod.extend([("good", 1.0), ("bad", f64::NAN)]).unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidValue && error.to_string().contains("key bad"), "{error}");
+
+    assert_eq!(pod.at("wide").index(0).remove().unwrap(), Some(nearest[0].clone()));
+    set();
+    assert_eq!(pod.remove("wide").unwrap(), Some(nearest.clone()));
+    assert_eq!(pod.remove("huge").unwrap(), Some(json!(f64::MIN)));
+    set();
+    assert_eq!(pod.insert("wide", 1).unwrap(), Some(nearest));
+    assert_eq!(pod.transaction(|txn| txn.remove("huge")).unwrap(), Some(json!(f64::MIN)));
+    assert_eq!(pod.len(), 2);
 }
 
 #[test]

@@ -18,8 +18,10 @@ const LOOK_AT_OWNER: Duration = Duration::from_millis(100);
 
 thread_local! {
     /// The stores whose mutex this thread holds, with the fork generation that took it.
-    static HELD: RefCell<Vec<(usize, u64, HeldBy)>> = const { RefCell::new(Vec::new()) };
+    static HELD: RefCell<Held> = const { RefCell::new(Vec::new()) };
 }
+
+type Held = Vec<(usize, u64, HeldBy)>;
 
 /// What runs while a thread holds the mutex, for whom it has to tell that a call cannot be made meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -137,7 +139,7 @@ impl Shared {
     #[inline]
     fn held_by(&self) -> Option<HeldBy> {
         let id = std::ptr::from_ref(self) as usize;
-        let held_by = |held: &RefCell<Vec<(usize, u64, HeldBy)>>| {
+        let held_by = |held: &RefCell<Held>| {
             held.borrow().iter().find(|entry| (entry.0, entry.1) == (id, fork::generation())).map(|entry| entry.2)
         };
         HELD.try_with(held_by).unwrap_or(None)
@@ -152,8 +154,7 @@ impl Shared {
     /// Says that a guard is what holds the mutex that this thread holds.
     pub(crate) fn note_guard(&self) {
         let id = std::ptr::from_ref(self) as usize;
-        let note = |held: &RefCell<Vec<_>>| held.borrow_mut().iter_mut().filter(|entry| entry.0 == id).for_each(|entry| entry.2 = HeldBy::Guard);
-        let _ = HELD.try_with(note);
+        let _ = HELD.try_with(|held| held.borrow_mut().iter_mut().filter(|entry| entry.0 == id).for_each(|entry| entry.2 = HeldBy::Guard));
     }
 
     /// Fails where this thread holds this store's mutex: waiting for it would never end, and what is committed is not what the thread
