@@ -345,7 +345,9 @@ impl<'a> At<'a> {
     pub fn remove(&self) -> Result<Option<Value>> {
         let (target, hashed, steps) = self.parts()?;
         if steps.is_empty() {
-            return target.change(hashed, |archive, _| Ok((Change::Remove, archive.or(self.default()).map(|archive| archive.node().to_nearest_value()).transpose()?)));
+            return target.change(hashed, |archive, _| {
+                Ok((Change::Remove, archive.or(self.default()).map(|archive| archive.node().to_nearest_value()).transpose()?))
+            });
         }
         self.edit(Edit::Remove, first_taken)
     }
@@ -532,7 +534,9 @@ impl<'a> At<'a> {
             }),
             |_| Ok(()),
         )?;
-        result.ok_or_else(|| Error::new(ErrorKind::KeyNotFound, format!("there is nothing at {} to be updated; set makes it", value::place_of(&self.steps))))
+        result.ok_or_else(|| {
+            Error::new(ErrorKind::KeyNotFound, format!("there is nothing at {} to be updated; set makes it", value::place_of(&self.steps)))
+        })
     }
 }
 

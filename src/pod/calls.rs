@@ -268,6 +268,54 @@ macro_rules! calls {
                 self.$target()?.call_remove(&key)
             }
 
+            /// Takes a key out if its value is one that the closure says yes to, in one step; returns it then. The closure runs under the
+            /// store's lock, and sees numbers as `insert` returns them.
+            ///
+            /// # Errors
+            /// As `set`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", &1)?;
+            /// assert_eq!(pod.remove_if("k", |value| value == 2)?, None);
+            /// assert_eq!(pod.remove_if("k", |value| value == 1)?, Some(1.into()));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn remove_if(&self, key: impl AsKey, is_meant: impl FnOnce(&Value) -> bool) -> Result<Option<Value>> {
+                let target = self.$target()?;
+                target.change(&target.hashed(&key)?, |before, _| {
+                    let removed = gone(before)?.filter(|value| is_meant(value));
+                    Ok((if removed.is_some() { Change::Remove } else { Change::Keep }, removed))
+                })
+            }
+
+            /// The value of a key; an absent one is set to what the closure makes, in the same step. The closure runs only then, under the
+            /// store's lock.
+            ///
+            /// # Errors
+            /// As `set` and `get`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// assert_eq!(pod.get_or_insert_with("k", || [1, 2])?, serde_json::json!([1, 2]));
+            /// assert_eq!(pod.get_or_insert_with("k", || 3)?, serde_json::json!([1, 2]));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn get_or_insert_with<V: Serialize>(&self, key: impl AsKey, make: impl FnOnce() -> V) -> Result<Value> {
+                let target = self.$target()?;
+                target.change(&target.hashed(&key)?, |before, out| {
+                    if let Some(value) = owned(before)? {
+                        return Ok((Change::Keep, value));
+                    }
+                    let mut arena = Arena::default();
+                    let span = arena.encode(&make())?;
+                    out.extend_from_slice(arena.get(span.clone()).as_bytes());
+                    Ok((Change::Set, arena.get(span).node().to_value()?))
+                })
+            }
+
             /// Changes a value by a closure, which runs exactly once, under the store's lock: writers wait for it.
             ///
             /// # Errors

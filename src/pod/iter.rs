@@ -62,7 +62,7 @@ fn entry<T>(key: Key, value: Archive<'_>, read: impl FnOnce(Node<'_>) -> Result<
     }
 }
 
-fn entry_of<T>(shared: &Shared, record: &Record<'_>, read: impl FnOnce(Node<'_>) -> Result<T>) -> Result<(Key, T)> {
+pub(crate) fn entry_of<T>(shared: &Shared, record: &Record<'_>, read: impl FnOnce(Node<'_>) -> Result<T>) -> Result<(Key, T)> {
     entry(key_of(shared, record)?, Archive::of(record), read)
 }
 

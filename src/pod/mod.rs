@@ -4,6 +4,7 @@ mod at;
 mod calls;
 mod convert;
 mod iter;
+mod many;
 mod options;
 mod snapshot;
 mod sync;
@@ -29,6 +30,7 @@ use crate::store::core::settings::{require_delays, require_file_size};
 use crate::store::core::shared::{Mode, Origin, Shared};
 use crate::verify::{Report, Stats};
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +47,19 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u64);
+
+/// Of a number that was kept, to wait for what comes after it.
+impl From<u64> for Version {
+    fn from(transaction: u64) -> Version {
+        Version(transaction)
+    }
+}
+
+impl From<Version> for u64 {
+    fn from(version: Version) -> u64 {
+        version.0
+    }
+}
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,6 +86,10 @@ pub struct Pod {
     pub(crate) shared: Arc<Shared>,
     pub(crate) options: Arc<Options>,
 }
+
+// What a panic interrupts is rolled back or repaired, as after the death of a process.
+impl UnwindSafe for Pod {}
+impl RefUnwindSafe for Pod {}
 
 impl Pod {
     /// Opens the store at `path` with default options, or makes one there with the directories above it.

@@ -132,7 +132,7 @@ impl Pod {
     /// pod.remove("a")?;
     /// pod.set("c", &3)?;
     /// pod.revert()?;
-    /// assert_eq!(pod.keys().collect::<Result<Vec<_>, _>>()?, ["a".into(), "b".into()]);
+    /// assert_eq!(pod.keys().collect::<Result<Vec<_>, _>>()?, ["a", "b"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn revert(&self) -> Result<()> {
@@ -155,7 +155,7 @@ impl Pod {
     /// pod.set("a", &1)?;
     /// pod.sync()?;
     /// pod.mark_dirty("a")?;
-    /// assert_eq!(pod.dirty()?, ["a".into()]);
+    /// assert_eq!(pod.dirty()?, ["a"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn mark_dirty(&self, key: impl AsKey) -> Result<()> {
@@ -180,7 +180,7 @@ impl Pod {
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// pod.sync()?;
     /// pod.remove("b")?;
-    /// assert_eq!(pod.dirty()?, ["b".into()]);
+    /// assert_eq!(pod.dirty()?, ["b"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn dirty(&self) -> Result<Vec<Key>> {

@@ -61,7 +61,9 @@ impl Drop for Open {
 
 /// Whether a transaction was begun in this process, and not inherited by a fork. One that is in use now was.
 fn is_own(in_hand: &InHand) -> bool {
-    in_hand.try_borrow().map_or(true, |transaction| transaction.as_ref().is_none_or(|transaction| transaction.require_same_process().is_ok()))
+    in_hand
+        .try_borrow()
+        .map_or(true, |transaction| transaction.as_ref().is_none_or(|transaction| transaction.require_same_process().is_ok()))
 }
 
 /// Where a call goes.

@@ -4,14 +4,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::log::batch::Batch;
 use crate::log::record::Kind;
-use crate::pod::{Iter, Keys, Pod};
 use crate::pod::target::{Hashed, InHand, Open, Target};
+use crate::pod::{Iter, Keys, Pod};
+use crate::store::core::shared::Shared;
 use crate::store::saving::sync_lock::SyncLock;
 use crate::store::write::locked::HeldBy;
 use crate::store::write::transaction::Transaction;
 use crate::value::{Archive, Arena, Span};
 use serde::Serialize;
 use serde_json::Value;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -172,26 +174,48 @@ impl Txn {
     }
 }
 
-/// All entries that a transaction sees.
-pub(crate) fn listing(target: &Target<'_>) -> Result<(Arena, Vec<(Key, Span)>)> {
-    let read = |transaction: &Transaction<Arc<crate::store::core::shared::Shared>>| {
-        let shared = transaction.shared();
-        let tail = shared.tail()?.counters;
-        let decode = |key: &[u8]| Key::decode(key).map_err(|_| shared.integrity(0, "a stored key is malformed"));
-        let (mut arena, mut entries) = (Arena::default(), Vec::new());
-        for ordinal in shared.first_ordinal(tail.sequence)..tail.next_ordinal {
-            if let Some(record) = shared.ordinal_at(tail.sequence, ordinal)?
-                && let Some(seen) = transaction.overlay(record)
-            {
-                entries.push((decode(record.key())?, arena.push(seen.archive())));
+type InStore = Transaction<Arc<Shared>>;
+
+/// What a transaction has made of the entries that were there before, in order; nothing where it removed one.
+#[allow(clippy::type_complexity)]
+pub(crate) fn stored(transaction: &InStore) -> Result<impl DoubleEndedIterator<Item = Result<Option<(&[u8], Archive<'_>)>>> + use<'_>> {
+    let shared = transaction.shared();
+    let tail = shared.tail()?.counters;
+    Ok((shared.first_ordinal(tail.sequence)..tail.next_ordinal).map(move |ordinal| {
+        let record = shared.ordinal_at(tail.sequence, ordinal)?;
+        Ok(record.and_then(|record| transaction.overlay(record).map(|seen| (record.key(), seen.archive()))))
+    }))
+}
+
+/// What a transaction has added, in order, behind all that was there.
+pub(crate) fn added(transaction: &InStore) -> Vec<(&[u8], Archive<'_>)> {
+    transaction.added()
+}
+
+/// Shows all entries that a transaction sees, in order, until it is enough.
+pub(crate) fn visit(target: &Target<'_>, mut look: impl FnMut(&[u8], Archive<'_>) -> Result<ControlFlow<()>>) -> Result<()> {
+    let read = |transaction: &InStore| {
+        let before = stored(transaction)?.filter_map(Result::transpose);
+        for entry in before.chain(added(transaction).into_iter().map(Ok)) {
+            let (key, archive) = entry?;
+            if look(key, archive)?.is_break() {
+                break;
             }
         }
-        for (key, archive) in transaction.added() {
-            entries.push((decode(key)?, arena.push(archive)));
-        }
-        Ok((arena, entries))
+        Ok(())
     };
-    target.in_hand(read).unwrap_or_else(|| Ok(Default::default()))
+    target.in_hand(read).unwrap_or(Ok(()))
+}
+
+/// All entries that a transaction sees.
+pub(crate) fn listing(target: &Target<'_>) -> Result<(Arena, Vec<(Key, Span)>)> {
+    let (mut arena, mut entries) = (Arena::default(), Vec::new());
+    visit(target, |key, archive| {
+        let key = Key::decode(key).map_err(|what| Error::new(ErrorKind::InvalidKey, what))?;
+        entries.push((key, arena.push(archive)));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((arena, entries))
 }
 
 fn clear(in_hand: &InHand) -> Result<()> {

@@ -198,6 +198,62 @@ fn a_path_into_an_absent_key_is_an_error_unless_it_says_what_to_make() {
 }
 
 #[test]
+fn the_first_the_last_and_what_is_wanted_of_many_are_the_same_alone_and_in_a_transaction() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    let named = |entry: Option<(Key, Value)>| entry.map(|(key, value)| (key.to_string(), value));
+    assert_eq!((pod.first().unwrap(), pod.last().unwrap(), pod.pop_first().unwrap()), (None, None, None));
+    pod.extend((0..6).map(|n| (n, n))).unwrap();
+    pod.remove(0).unwrap();
+    pod.remove(5).unwrap();
+    assert_eq!((named(pod.first().unwrap()), named(pod.last().unwrap())), (Some(("1".into(), 1.into())), Some(("4".into(), 4.into()))));
+    assert_eq!(pod.get_many([4, 5, 1]).unwrap(), [Some(json!(4)), None, Some(json!(1))]);
+    let version = pod.version();
+    let guard = pod.lock().unwrap();
+    assert_eq!(named(pod.pop_first().unwrap()), Some(("1".into(), 1.into())));
+    pod.remove(4).unwrap();
+    assert_eq!((named(pod.first().unwrap()), named(pod.last().unwrap())), (Some(("2".into(), 2.into())), Some(("3".into(), 3.into()))));
+    pod.set(1, "again").unwrap();
+    assert_eq!(
+        (named(pod.last().unwrap()), pod.get_many([1, 4]).unwrap()),
+        (Some(("1".into(), "again".into())), vec![Some("again".into()), None])
+    );
+    assert_eq!((pod.retain(|key, value| key == &3 || value == "again").unwrap(), keys(&pod)), (1, vec!["3".into(), "1".into()]));
+    guard.commit().unwrap();
+    assert_eq!(keys(&pod), ["3", "1"]);
+    assert_eq!(u64::from(pod.version()), u64::from(version) + 1);
+    assert_eq!(pod.remove_if(1, |value| value == "other").unwrap(), None);
+    assert_eq!(pod.remove_if(1, |value| value == "again").unwrap(), Some("again".into()));
+    assert_eq!((pod.get_or_insert_with(1, || 7).unwrap(), pod.get_or_insert_with(1, || 8).unwrap()), (7.into(), 7.into()));
+    assert_eq!(pod.pop_first().unwrap().unwrap().0, 3i64);
+    pod.set_raw_json("huge", "1e400").unwrap();
+    assert!(pod.get_many(["huge"]).unwrap_err().to_string().contains("key huge"));
+    assert!(pod.last().unwrap_err().to_string().contains("key huge"));
+    assert_eq!(pod.retain(|_, _| false).unwrap(), 2);
+    assert!(pod.is_empty() && pod.verify().unwrap().is_clean());
+}
+
+#[test]
+fn what_the_types_are_is_said_to_other_libraries() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    assert!(std::panic::catch_unwind(|| pod.update_or_insert("k", 0, |_| panic!("in the middle"))).is_err());
+    pod.set("k", 1).unwrap();
+    let error = std::io::Error::from(pod.at("absent").set(1).unwrap_err());
+    assert!(error.kind() == std::io::ErrorKind::NotFound && error.to_string().contains("absent"), "{error}");
+    assert_eq!(std::io::Error::from(Pod::open("/proc/self/mem/x").unwrap_err()).kind(), std::io::ErrorKind::NotADirectory);
+    let key = pod.keys().next().unwrap().unwrap();
+    assert!(key == *"k" && key == "k" && key != 1i64 && Key::from(1) == 1i64);
+    assert_eq!((String::try_from(key.clone()).unwrap(), u64::try_from(Key::from(7)).unwrap()), ("k".to_owned(), 7));
+    assert!(matches!(i64::try_from(key).unwrap_err().kind(), ErrorKind::TypeMismatch { .. }));
+    assert!(u64::try_from(Key::from(-1)).unwrap_err().to_string().contains("-1"));
+    let stats = pod.stats().unwrap();
+    assert_eq!(serde_json::to_value(&stats).unwrap()["keys"], 1);
+    assert!(stats.to_string().starts_with("1 keys, ") && stats.to_string().contains(&format!("process {}", std::process::id())), "{stats}");
+    assert_eq!(tastypod::Version::from(u64::from(pod.version())), pod.version());
+}
+
+#[test]
 fn a_number_beyond_64_bits_keeps_nobody_from_removing_it_or_from_what_stands_behind() {
     let dir = directory();
     let pod = Pod::open(dir.path().join("a.pod")).unwrap();

@@ -139,9 +139,8 @@ impl Shared {
     #[inline]
     fn held_by(&self) -> Option<HeldBy> {
         let id = std::ptr::from_ref(self) as usize;
-        let held_by = |held: &RefCell<Held>| {
-            held.borrow().iter().find(|entry| (entry.0, entry.1) == (id, fork::generation())).map(|entry| entry.2)
-        };
+        let held_by =
+            |held: &RefCell<Held>| held.borrow().iter().find(|entry| (entry.0, entry.1) == (id, fork::generation())).map(|entry| entry.2);
         HELD.try_with(held_by).unwrap_or(None)
     }
 

@@ -189,5 +189,8 @@ fn outside(steps: &[Step], depth: usize, length: usize) -> Error {
 #[cold]
 fn absent(steps: &[Step], depth: usize) -> Error {
     let path = pointer_of(&steps[..=depth]);
-    Error::new(ErrorKind::KeyNotFound, format!("the value has nothing at {path}, and a path makes only its last step; set {path} to an object or array first"))
+    Error::new(
+        ErrorKind::KeyNotFound,
+        format!("the value has nothing at {path}, and a path makes only its last step; set {path} to an object or array first"),
+    )
 }

@@ -287,9 +287,7 @@ fn digits_that_no_type_holds_survive_edits_around_them() {
 fn sums_are_exact_or_refused() {
     let sum = |text: &str, number: Number| {
         let archive = Encoded::from_json(text).unwrap();
-        apply(archive.archive(), &[], Edit::Add(number), &mut Vec::new())
-            .map(|outcome| outcome.sum.unwrap())
-            .map_err(|error| error.kind())
+        apply(archive.archive(), &[], Edit::Add(number), &mut Vec::new()).map(|outcome| outcome.sum.unwrap()).map_err(|error| error.kind())
     };
     assert_eq!(sum("9223372036854775807", Number::Int(1)), Ok(Number::Uint(1 << 63)));
     assert_eq!(sum("18446744073709551615", Number::Int(-1)), Ok(Number::Uint(u64::MAX - 1)));
