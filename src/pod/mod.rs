@@ -178,7 +178,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn len(&self) -> usize {
-        let in_hand = if self.shared.is_held_here() { self.length_in_hand() } else { None };
+        let in_hand = self.look_in_hand(|transaction| transaction.length());
         in_hand.or_else(|| self.shared.counters().ok().map(|counters| counters.length)).map_or(0, |length| length as usize)
     }
 

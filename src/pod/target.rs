@@ -278,11 +278,14 @@ impl Pod {
         OPEN.with_borrow(|open| open.iter().find(is_this).map(|(_, in_hand, by)| (Rc::clone(in_hand), *by)))
     }
 
-    /// How many keys this thread sees, the writes of its own transaction included.
-    #[cold]
-    pub(crate) fn length_in_hand(&self) -> Option<u64> {
+    /// Looks at the transaction that this thread has in hand, for calls that see its writes and cannot fail.
+    #[inline]
+    pub(crate) fn look_in_hand<R>(&self, look: impl FnOnce(&Transaction<Arc<Shared>>) -> Result<R>) -> Option<R> {
+        if !self.shared.is_held_here() {
+            return None;
+        }
         let (in_hand, _) = self.in_hand()?;
         let transaction = in_hand.try_borrow().ok()?;
-        transaction.as_ref()?.length().ok()
+        look(transaction.as_ref()?).ok()
     }
 }

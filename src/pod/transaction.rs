@@ -3,13 +3,13 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::log::batch::Batch;
-use crate::log::record::Kind;
+use crate::log::record::{Kind, hash_of};
 use crate::pod::target::{Hashed, InHand, Open, Target};
 use crate::pod::{Iter, Keys, Pod};
 use crate::store::core::shared::Shared;
 use crate::store::saving::sync_lock::SyncLock;
 use crate::store::write::locked::HeldBy;
-use crate::store::write::transaction::Transaction;
+use crate::store::write::transaction::{Change, Transaction};
 use crate::value::{Archive, Arena, Span};
 use serde::Serialize;
 use serde_json::Value;
@@ -154,7 +154,7 @@ impl Txn {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clear(&self) -> Result<()> {
-        clear(&self.in_hand)
+        clear(&self.target()?)
     }
 
     /// Sets many keys; later entries win.
@@ -218,30 +218,13 @@ pub(crate) fn listing(target: &Target<'_>) -> Result<(Arena, Vec<(Key, Span)>)> 
     Ok((arena, entries))
 }
 
-fn clear(in_hand: &InHand) -> Result<()> {
-    let target = Target::InHand(Rc::clone(in_hand), 0);
-    let keys = target.in_hand(|transaction| {
-        let shared = transaction.shared();
-        let tail = shared.tail()?.counters;
-        let mut keys = Vec::new();
-        for ordinal in shared.first_ordinal(tail.sequence)..tail.next_ordinal {
-            if let Some(record) = shared.ordinal_at(tail.sequence, ordinal)? {
-                keys.push((record.hash(), record.key().to_vec()));
-            }
-        }
-        keys.extend(transaction.added().iter().map(|(key, _)| (crate::log::record::hash_of(key, shared.header.seed), key.to_vec())));
-        Ok(keys)
-    });
-    let keys = keys.unwrap_or_else(|| Ok(Vec::new()))?;
-    let mut transaction = in_hand.borrow_mut();
-    if let Some(transaction) = transaction.as_mut() {
-        for (hash, key) in keys {
-            if transaction.get(hash, &key)?.is_some() {
-                transaction.remove(hash, &key)?;
-            }
-        }
-    }
-    Ok(())
+fn clear(target: &Target<'_>) -> Result<()> {
+    let mut keys = Vec::new();
+    visit(target, |key, _| {
+        keys.push(Hashed::of_encoded(key, hash_of(key, target.seed())));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    keys.iter().try_for_each(|key| target.change(key, |_, _| Ok((Change::Remove, ()))))
 }
 
 /// An iterator's entries, encoded before anything is locked.
@@ -292,10 +275,10 @@ impl Pod {
     /// |---|---|---|
     /// | that read or write entries: `get`, `set`, `remove`, `at`, `update`, `extend`, `clear`, `mark_dirty`, …, a tracker's calls on tasks | `Reentrant`: use the closure's argument | see the guard's writes, and are part of it |
     /// | `iter`, `keys`, `values`, `iter_as` | `Reentrant`, as the only item | see the guard's writes |
-    /// | `len`, `is_empty` | with the transaction's writes | with the guard's writes |
+    /// | `len`, `is_empty`, a tracker's `num_…`, `fraction_…`, `percent_…` | with the transaction's writes | with the guard's writes |
     /// | `transaction` | `Reentrant` | is part of the guard, as are calls on the pod in its closure; only the guard's end commits or rolls back |
     /// | of what is committed: `snapshot`, `view`, `iter_live`, `stats`, `verify`, `dirty`, `wait`; `lock`, `sync`, `revert`, `compact`, `convert`; a tracker's claims, loops over tasks and settings | `Reentrant` | `Reentrant`: commit or drop the guard first |
-    /// | `version`, `dirty_len`, a tracker's `num_…`, `fraction_…`, `percent_…` and `progress`, which cannot fail | what is committed | what is committed |
+    /// | `version`, `dirty_len`, a tracker's `progress` | what is committed | what is committed |
     /// | `path`, `hold`, `unhold`, `close`; a snapshot, a view or an iterator from before | as ever | as ever |
     ///
     /// # Errors
@@ -469,7 +452,7 @@ impl Guard {
     /// Makes what was written visible and gives the lock back.
     ///
     /// # Errors
-    /// `Full`; `Closed` in a child made by a fork since. Nothing was written then.
+    /// `Full`; `Reentrant` inside a closure of a call that is part of it; `Closed` in a child made by a fork since. Nothing was written then.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

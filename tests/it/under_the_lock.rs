@@ -128,13 +128,20 @@ fn inside_a_closure_every_call_that_can_fail_names_the_argument_of_the_closure()
             assert_eq!((handle.len(), handle.is_empty(), handle.version()), (2, false, version));
         }
         t.update("a", |_| assert_eq!(tracker.len(), 2))?;
+        t.mark_done("a")?;
+        t.increment_tries("b")?;
+        assert_eq!((tracker.num_done(), tracker.num_tried(), tracker.num_aborted(), tracker.fraction_done()), (1, 1, 0, 0.5));
+        t.abort("b")?;
+        t.remove("a")?;
+        assert_eq!((other.num_done(), other.num_tried(), other.num_aborted(), other.fraction_done()), (0, 1, 1, 0.0));
+        t.add("a")?;
         assert_eq!((snapshot.len(), t.len()?), (1, 2));
         t.clear()?;
         assert!(tracker.is_empty());
         Err::<(), _>(tastypod::Error::other("no"))
     });
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Other);
-    assert_eq!(tracker.len(), 1);
+    assert_eq!((tracker.len(), tracker.num_aborted()), (1, 0));
     tracker.update("a", |_| require_reentrant(ENTRIES, &tracker, "the closure's argument")).unwrap();
     tracker.update("a", |_| require_reentrant(COMMITTED, &tracker, "the closure's argument")).unwrap();
     assert!(tracker.verify().unwrap().is_clean());
