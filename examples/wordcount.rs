@@ -65,8 +65,7 @@ fn count(pod: &Pod, file: &Path) -> tastypod::Result<()> {
     }
     pod.transaction(|txn| {
         for (word, count) in &counts {
-            txn.set_if_absent(*word, 0)?;
-            txn.at(*word).add(*count)?;
+            txn.at(*word).or_insert(0).add(*count)?;
         }
         txn.set(&done, counts.values().sum::<u64>())
     })

@@ -111,7 +111,7 @@ pub enum ErrorKind {
 /// let owner = Owner { pid: 42, started: None, program: "worker".to_owned() };
 /// assert_eq!(owner.to_string(), "process 42 (worker)");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Owner {
     /// Its process id.
     pub pid: u32,
@@ -124,6 +124,36 @@ pub struct Owner {
 impl std::fmt::Display for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "process {} ({})", self.pid, self.program)
+    }
+}
+
+/// For functions that return `std::io::Result`: what the system said where it said something, else of the kind that comes nearest.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// fn save(path: &std::path::Path) -> std::io::Result<()> {
+///     tastypod::Pod::open(path)?.sync()?;
+///     Ok(())
+/// }
+/// save(&dir.path().join("a.pod"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> std::io::Error {
+        use std::io::ErrorKind as Io;
+        let of_system = error.0.source.as_ref().and_then(|source| source.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+        let kind = of_system.unwrap_or(match error.0.kind {
+            ErrorKind::KeyNotFound | ErrorKind::StoreRemoved => Io::NotFound,
+            ErrorKind::DuplicateKey => Io::AlreadyExists,
+            ErrorKind::InvalidKey | ErrorKind::InvalidValue | ErrorKind::TypeMismatch { .. } => Io::InvalidInput,
+            ErrorKind::Integrity { .. } | ErrorKind::VersionMismatch => Io::InvalidData,
+            ErrorKind::LockTimeout { .. } => Io::TimedOut,
+            ErrorKind::Full => Io::StorageFull,
+            ErrorKind::ReadOnly => Io::ReadOnlyFilesystem,
+            ErrorKind::UnsupportedFilesystem => Io::Unsupported,
+            _ => Io::Other,
+        });
+        std::io::Error::new(kind, error)
     }
 }
 
@@ -154,6 +184,13 @@ impl Error {
     #[cold]
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error(Box::new(Inner { kind, message: message.into(), source: None }))
+    }
+
+    /// The same error, about something that is named.
+    #[cold]
+    pub(crate) fn about(mut self, what: impl std::fmt::Display) -> Error {
+        self.0.message = format!("{what}: {}", self.0.message);
+        self
     }
 
     /// An error of `kind` caused by `source`, whose text is appended to the message.

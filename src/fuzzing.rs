@@ -247,7 +247,7 @@ pub fn edit_value(bytes: &[u8], pointer: &str, edit: u8, index: i64, new: &str) 
         _ => Edit::Update(&mut replace),
     };
     let mut out = b"before".to_vec();
-    match value::apply(Some(archive), &steps, edit, &mut out) {
+    match value::apply(archive, &steps, edit, &mut out) {
         Ok(outcome) if outcome.changed => Ok(Some(out.split_off(6))),
         outcome => {
             assert_eq!(out, b"before", "an edit that changes nothing appends nothing");

@@ -103,6 +103,14 @@ impl Key {
         serde_json::from_str(text).map_err(|error| invalid(text, &error.to_string()))
     }
 
+    fn kind_name(&self) -> &'static str {
+        match self {
+            Key::Integer(_) => "an integer",
+            Key::String(_) => "a string",
+            Key::Tuple(_) => "a tuple",
+        }
+    }
+
     fn write_json(&self, out: &mut (impl fmt::Write + ?Sized)) -> fmt::Result {
         match self {
             Key::Integer(value) => write!(out, "{value}"),
@@ -170,6 +178,49 @@ impl fmt::Display for Key {
 }
 
 /// The durable form of a key; on the stack unless it is long.
+macro_rules! parts_of_keys {
+    ($($type:ty: $kind:literal |$key:ident| $part:expr;)*) => {
+        $(
+            #[doc = concat!("`TypeMismatch` for a key that is not ", $kind, ".")]
+            impl TryFrom<Key> for $type {
+                type Error = Error;
+
+                fn try_from($key: Key) -> Result<$type> {
+                    let mismatch = |key: &Key| {
+                        let (path, expected, found) = (String::new(), $kind, key.kind_name());
+                        Error::new(ErrorKind::TypeMismatch { path, expected, found }, format!("the key {} is {found}, not {expected}", key.to_json()))
+                    };
+                    $part.ok_or_else(|| mismatch(&$key))
+                }
+            }
+        )*
+    };
+}
+parts_of_keys! {
+    String: "a string" |key| key.as_str().map(str::to_owned);
+    i64: "an integer of 64 bits with a sign" |key| key.as_i64();
+    u64: "an integer of 64 bits without a sign" |key| key.as_i64().and_then(|value| u64::try_from(value).ok());
+    Vec<Key>: "a tuple" |key| key.as_tuple().map(<[Key]>::to_vec);
+}
+
+impl PartialEq<str> for Key {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == Some(other)
+    }
+}
+
+impl PartialEq<&str> for Key {
+    fn eq(&self, other: &&str) -> bool {
+        self == *other
+    }
+}
+
+impl PartialEq<i64> for Key {
+    fn eq(&self, other: &i64) -> bool {
+        self.as_i64() == Some(*other)
+    }
+}
+
 #[doc(hidden)]
 #[derive(Clone, Debug, Default)]
 pub struct KeyBuf {

@@ -75,12 +75,15 @@
 //! |---|---|
 //! | to store a value, whatever was there | [`Pod::set`]; [`Pod::insert`] also returns the old one |
 //! | to store it only if the key is new | [`Pod::set_if_absent`] |
-//! | many at once, in one commit | [`Pod::extend`], [`Pod::extend_if_absent`] |
+//! | many at once, in one commit | [`Pod::extend`], [`Pod::extend_if_absent`]; read at one instant: [`Pod::get_many`] |
+//! | the value of a key, made where it is absent | [`Pod::get_or_insert_with`] |
+//! | the oldest and the newest entry; the oldest taken out | [`Pod::first`], [`Pod::last`]; [`Pod::pop_first`] |
+//! | entries gone that are not wanted any more | [`Pod::remove_if`], [`Pod::retain`] |
 //! | a value as JSON, or in a type of one's own | [`Pod::get`], [`Pod::get_as`] |
 //! | a value without copying it | [`Pod::view`] |
 //! | its exact text | [`Pod::raw_json`], [`Pod::set_raw_json`] |
 //! | one field of it read or changed | [`Pod::at`], and the endings of [`At`] |
-//! | a counter | [`At::add`], [`At::add_i64`] |
+//! | a counter | [`At::add`], [`At::add_i64`]; [`At::or_insert`] for one that may be absent |
 //! | read, changed and written back by a closure | [`Pod::update`], [`Pod::update_or_insert`], [`Pod::try_update`] |
 //! | changed only if nobody else did | [`Pod::compare_exchange`] |
 //! | several keys changed, all or nothing | [`Pod::transaction`]; [`Pod::lock`] where a closure does not fit |
@@ -132,8 +135,8 @@ pub use pod::{
     Addend, At, Conversion, Durability, Entries, Guard, HoldGuard, Iter, IterAs, IterLive, KeyInPlace, Keys, Options, Part, Pod, Snapshot,
     SyncMode, Txn, Values, Version, View,
 };
-/// A JSON value; objects keep the order of their keys. This is `serde_json::Value`.
-pub use serde_json::Value;
+/// A JSON value; objects keep the order of their keys. This is `serde_json::Value`, and `json!` writes one.
+pub use serde_json::{Value, json};
 pub use store::core::settings::KeyDialect;
 pub use tracker::{Claim, ClaimInfo, Failure, Next, Progress, Retry, TaskItems, TaskKeys, TaskValues, Todo, Tracker, TrackerTxn, Work};
 pub use verify::{PinHolder, Report, Stats};

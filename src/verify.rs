@@ -19,6 +19,7 @@ use crate::sys::atomic::Ordering;
 use crate::sys::{file, process};
 use crate::value;
 use hashbrown::HashMap;
+use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -112,10 +113,10 @@ impl fmt::Display for Report {
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-/// println!("{:#?}", pod.stats()?);
+/// println!("{}", pod.stats()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// Keys present.
@@ -178,6 +179,32 @@ pub struct Stats {
     pub poisoned_from: Option<u64>,
 }
 
+/// What matters most, one line each; `{:#?}` has it all.
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        writeln!(f, "{} keys, {} transactions", self.keys, self.transactions)?;
+        writeln!(
+            f,
+            "{:.1} MiB on the disk, log {:.1} MiB, of which {:.1} live",
+            mib(self.disk_bytes),
+            mib(self.log_bytes),
+            mib(self.live_bytes)
+        )?;
+        write!(f, "open by {}", if self.open_by.is_empty() { "nobody" } else { "" })?;
+        for (index, owner) in self.open_by.iter().enumerate() {
+            write!(f, "{}{owner}", if index == 0 { "" } else { ", " })?;
+        }
+        if let Some((owner, since)) = &self.lock {
+            write!(f, "\nlocked by {owner} for {since:.1?}")?;
+        }
+        for holder in &self.pin_holders {
+            write!(f, "\ntransaction {} is kept readable by {}", holder.transaction, holder.owner)?;
+        }
+        Ok(())
+    }
+}
+
 /// A process that keeps a transaction readable by a snapshot, a view or an iteration: log from then on is not used again.
 ///
 /// ```
@@ -190,7 +217,7 @@ pub struct Stats {
 /// # drop(snapshot);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PinHolder {
     /// The process.
@@ -421,7 +448,7 @@ fn compare_index(shared: &Shared, replayed: &Replayed<'_>, report: &mut Report) 
         report.find(format!("{used} slots are in use, {} are counted", shared.control.table.occupied.get()));
     }
     for (key, (position, record)) in &replayed.heads {
-        report.keys += 1;
+        report.keys += u64::from(record.is_set());
         match shared.published(record.hash(), key)? {
             Some((found, _)) if found == *position => {}
             // A table may have dropped the mark of a removed key.

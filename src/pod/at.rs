@@ -4,12 +4,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::pod::target::{Hashed, Target};
 use crate::store::write::transaction::Change;
-use crate::value::{self, Arena, Edit, Node, Number, Outcome, Step};
+use crate::value::{self, Archive, Arena, Edit, Node, Number, Outcome, Span, Step};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use smallvec::SmallVec;
 use std::ops::{Bound, RangeBounds};
+use std::rc::Rc;
 
 /// A path into the value of one key. It holds no lock and sees nothing until one of its endings is called; each ending is
 /// one atomic step.
@@ -26,9 +27,11 @@ use std::ops::{Bound, RangeBounds};
 #[derive(Clone, Debug)]
 pub struct At<'a> {
     /// Where the call goes, or the first thing that went wrong on the way here.
-    target: std::result::Result<Target<'a>, std::rc::Rc<Error>>,
+    target: std::result::Result<Target<'a>, Rc<Error>>,
     hashed: Hashed,
     steps: SmallVec<[Step; 2]>,
+    /// What an absent key is made with.
+    default: Option<Rc<(Arena, Span)>>,
 }
 
 /// A number that can be added at a path: an integer that fits 64 bits, or a float.
@@ -67,7 +70,7 @@ impl From<f64> for Addend {
 
 impl From<f32> for Addend {
     fn from(value: f32) -> Addend {
-        Addend(Number::Float(f64::from(value)))
+        Addend(Number::Float(value::widened(value)))
     }
 }
 
@@ -79,11 +82,11 @@ fn again(error: &Error) -> Error {
 impl<'a> At<'a> {
     pub(crate) fn new(target: Result<Target<'a>>, key: &(impl AsKey + ?Sized)) -> At<'a> {
         // Filled in place: what is moved right after it was written is waited for.
-        let mut at = At { target: target.map_err(std::rc::Rc::new), hashed: Hashed::default(), steps: SmallVec::new() };
+        let mut at = At { target: target.map_err(Rc::new), hashed: Hashed::default(), steps: SmallVec::new(), default: None };
         if let Ok(target) = &at.target
             && let Err(error) = at.hashed.fill(key, target.seed())
         {
-            at.target = Err(std::rc::Rc::new(error));
+            at.target = Err(Rc::new(error));
         }
         at
     }
@@ -131,10 +134,49 @@ impl<'a> At<'a> {
     pub fn pointer(mut self, pointer: &str) -> At<'a> {
         match value::parse_pointer(pointer) {
             Ok(steps) => self.steps.extend(steps),
-            Err(error) if self.target.is_ok() => self.target = Err(std::rc::Rc::new(error)),
-            Err(_) => {}
+            Err(error) => self.fail(error),
         }
         self
+    }
+
+    /// Makes an absent key first, with this value, in the same step as the ending's change. Endings that read see it and make nothing.
+    ///
+    /// It is the value of the key, and comes before [`key`](At::key), [`index`](At::index) and [`pointer`](At::pointer): behind them it is
+    /// an error of the ending, as is a value that cannot be stored.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// use serde_json::json;
+    /// let hits = pod.at("page").or_insert(json!({})).key("hits");
+    /// assert_eq!(hits.get()?, None);
+    /// assert_eq!(hits.add(1)?, json!(1));
+    /// assert_eq!(hits.add(1)?, json!(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn or_insert(mut self, default: impl Serialize) -> At<'a> {
+        let mut arena = Arena::default();
+        match arena.encode(&default) {
+            _ if !self.steps.is_empty() => self.fail(Error::new(
+                ErrorKind::InvalidValue,
+                format!("or_insert gives the value of the whole key, and comes before the steps to {:?}", value::pointer_of(&self.steps)),
+            )),
+            Ok(span) => self.default = Some(Rc::new((arena, span))),
+            Err(error) => self.fail(error),
+        }
+        self
+    }
+
+    /// The first thing that goes wrong counts.
+    fn fail(&mut self, error: Error) {
+        if self.target.is_ok() {
+            self.target = Err(Rc::new(error));
+        }
+    }
+
+    fn default(&self) -> Option<Archive<'_>> {
+        self.default.as_deref().map(|(arena, span)| arena.get(span.clone()))
     }
 
     #[inline]
@@ -145,13 +187,13 @@ impl<'a> At<'a> {
 
     fn absent(hashed: &Hashed) -> Error {
         let key = Key::decode(&hashed.key).map_or_else(|_| "?".to_owned(), |key| key.to_string());
-        Error::new(ErrorKind::KeyNotFound, format!("key {key} is absent; set it first"))
+        Error::new(ErrorKind::KeyNotFound, format!("key {key} is absent; at(key).or_insert(value) makes it in the same call"))
     }
 
     /// Reads what stands there; nothing where the key or a step is absent.
     fn look<R>(&self, look: impl FnOnce(Option<Node<'_>>) -> Result<R>) -> Result<R> {
         let (target, hashed, steps) = self.parts()?;
-        target.read(hashed, |archive| match archive {
+        target.read(hashed, |archive| match archive.or(self.default()) {
             None => look(None),
             Some(archive) => look(value::resolve(archive.node(), steps)?),
         })
@@ -162,16 +204,16 @@ impl<'a> At<'a> {
     fn edit<R>(&self, edit: Edit<'_>, result: impl FnOnce(Outcome<'_>) -> Result<R>) -> Result<R> {
         let (target, hashed, steps) = self.parts()?;
         target.change(hashed, |archive, out| {
-            // With an empty path these edits may make the key itself.
-            if archive.is_none() && !(steps.is_empty() && matches!(edit, Edit::Set(_) | Edit::SetIfAbsent(_))) {
-                return if matches!(edit, Edit::Remove) && !steps.is_empty() {
-                    Ok((Change::Keep, result(Outcome::default())?))
-                } else {
-                    Err(Self::absent(hashed))
-                };
+            let Some(value) = archive.or(self.default()) else {
+                let nothing = matches!(edit, Edit::Remove).then(Outcome::default).ok_or_else(|| Self::absent(hashed))?;
+                return Ok((Change::Keep, result(nothing)?));
+            };
+            let outcome = value::apply(value, steps, edit, out)?;
+            let is_new = archive.is_none();
+            if is_new && !outcome.changed {
+                out.extend_from_slice(value.as_bytes());
             }
-            let outcome = value::apply(archive, steps, edit, out)?;
-            let change = if outcome.changed { Change::Set } else { Change::Keep };
+            let change = if is_new || outcome.changed { Change::Set } else { Change::Keep };
             Ok((change, result(outcome)?))
         })
     }
@@ -237,19 +279,20 @@ impl<'a> At<'a> {
     /// ```
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> Result<usize> {
-        let path = || value::pointer_of(&self.steps);
+        let place = || value::place_of(&self.steps);
         self.look(|node| match node {
-            None => Err(Error::new(ErrorKind::KeyNotFound, format!("nothing stands at {:?}; set it first", path()))),
+            None => Err(Error::new(ErrorKind::KeyNotFound, format!("there is nothing at {}, and so no length", place()))),
             Some(node) if node.is_array() || node.is_object() || node.as_str().is_some() => Ok(node.len()),
             Some(node) => {
-                let (path, expected, found) = (path(), "array, object or string", node.kind_name());
-                let message = format!("{found} at {path:?} has no length");
+                let (path, expected, found) = (value::pointer_of(&self.steps), "array, object or string", node.kind_name());
+                let message = format!("{} is {found}, which has no length; an {expected} has one", place());
                 Err(Error::new(ErrorKind::TypeMismatch { path, expected, found }, message))
             }
         })
     }
 
-    /// Sets what stands there; with an empty path the whole value. An absent last step is added to its parent.
+    /// Sets what stands there; with an empty path the whole value. An absent last step is added to its parent; the key itself must be
+    /// there, as for all endings that change something, unless [`or_insert`](At::or_insert) makes it.
     ///
     /// # Errors
     /// `KeyNotFound` where the key or a parent is absent; `TypeMismatch` where a parent has no parts.
@@ -286,7 +329,8 @@ impl<'a> At<'a> {
         self.edit(Edit::SetIfAbsent(arena.get(span)), |outcome| Ok(outcome.changed))
     }
 
-    /// Takes it out and returns it; nothing where it is absent. With an empty path the key is removed.
+    /// Takes it out and returns it; nothing where it is absent. With an empty path the key is removed. Numbers beyond 64 bits come back
+    /// as the nearest float, as serde_json reads them.
     ///
     /// # Errors
     /// `TypeMismatch` where a step meets neither object nor array.
@@ -301,7 +345,9 @@ impl<'a> At<'a> {
     pub fn remove(&self) -> Result<Option<Value>> {
         let (target, hashed, steps) = self.parts()?;
         if steps.is_empty() {
-            return target.change(hashed, |archive, _| Ok((Change::Remove, archive.map(|archive| archive.node().to_value()).transpose()?)));
+            return target.change(hashed, |archive, _| {
+                Ok((Change::Remove, archive.or(self.default()).map(|archive| archive.node().to_nearest_value()).transpose()?))
+            });
         }
         self.edit(Edit::Remove, first_taken)
     }
@@ -407,7 +453,7 @@ impl<'a> At<'a> {
         self.edit(Edit::Insert(index, arena.get(span)), |_| Ok(()))
     }
 
-    /// Takes out and returns the last element of the array; nothing from an empty one.
+    /// Takes out and returns the last element of the array, numbers in it as with [`remove`](At::remove); nothing from an empty one.
     ///
     /// # Errors
     /// `KeyNotFound` where the key or a step is absent; `TypeMismatch` for no array.
@@ -442,7 +488,8 @@ impl<'a> At<'a> {
         self.edit(Edit::Merge(arena.get(span)), |_| Ok(()))
     }
 
-    /// Replaces a range of the array by other elements and returns what was there. Negative bounds count from the end.
+    /// Replaces a range of the array by other elements and returns what was there, numbers in it as with [`remove`](At::remove). Negative
+    /// bounds count from the end.
     ///
     /// # Errors
     /// `KeyNotFound` where the key or a step is absent or the range lies outside; `TypeMismatch` for no array.
@@ -460,7 +507,7 @@ impl<'a> At<'a> {
         let mut arena = Arena::default();
         let span = arena.encode(&values.into_iter().collect::<Vec<T>>())?;
         self.edit(Edit::Splice((own(range.start_bound()), own(range.end_bound())), arena.get(span)), |outcome| {
-            outcome.taken.map(Node::to_value).collect()
+            outcome.taken.map(Node::to_nearest_value).collect()
         })
     }
 
@@ -487,11 +534,13 @@ impl<'a> At<'a> {
             }),
             |_| Ok(()),
         )?;
-        result.ok_or_else(|| Error::new(ErrorKind::KeyNotFound, "nothing stands at the path to be updated; set it first"))
+        result.ok_or_else(|| {
+            Error::new(ErrorKind::KeyNotFound, format!("there is nothing at {} to be updated; set makes it", value::place_of(&self.steps)))
+        })
     }
 }
 
 fn first_taken(outcome: Outcome<'_>) -> Result<Option<Value>> {
     let mut taken = outcome.taken;
-    taken.next().map(Node::to_value).transpose()
+    taken.next().map(Node::to_nearest_value).transpose()
 }

@@ -13,11 +13,16 @@ use serde_json::Value;
 #[cold]
 pub(crate) fn absent(key: &Hashed) -> Error {
     let key = Key::decode(&key.key).map_or_else(|_| "?".to_owned(), |key| key.to_string());
-    Error::new(ErrorKind::KeyNotFound, format!("key {key} is absent; set it first, or use update_or_insert"))
+    Error::new(ErrorKind::KeyNotFound, format!("key {key} is absent; set or update_or_insert makes it"))
 }
 
 fn owned(archive: Option<Archive<'_>>) -> Result<Option<Value>> {
     archive.map(|archive| archive.node().to_value()).transpose()
+}
+
+/// What stood there and is gone.
+fn gone(archive: Option<Archive<'_>>) -> Result<Option<Value>> {
+    archive.map(|archive| archive.node().to_nearest_value()).transpose()
 }
 
 impl Target<'_> {
@@ -26,7 +31,7 @@ impl Target<'_> {
         let span = arena.encode(value)?;
         self.change(&self.hashed(key)?, |before, out| {
             out.extend_from_slice(arena.get(span).as_bytes());
-            Ok((Change::Set, owned(before)?))
+            Ok((Change::Set, gone(before)?))
         })
     }
 
@@ -43,7 +48,7 @@ impl Target<'_> {
     }
 
     pub(crate) fn call_remove(&self, key: &(impl AsKey + ?Sized)) -> Result<Option<Value>> {
-        self.change(&self.hashed(key)?, |before, _| Ok((Change::Remove, owned(before)?)))
+        self.change(&self.hashed(key)?, |before, _| Ok((Change::Remove, gone(before)?)))
     }
 
     pub(crate) fn call_update<R, E: From<Error>>(
@@ -120,10 +125,11 @@ macro_rules! calls {
                 target.set(&target.hashed(&key)?, |out| value::encode(&value, out))
             }
 
-            /// As `set`, and returns what was there.
+            /// As `set`, and returns what was there; of it numbers beyond 64 bits as the nearest float, as serde_json reads them
+            /// (`raw_json` before it has their digits).
             ///
             /// # Errors
-            /// As `set`; `InvalidValue` also where the old value holds a number that `Value` would round.
+            /// As `set`.
             ///
             /// ```
             /// # let dir = tempfile::tempdir()?;
@@ -245,10 +251,10 @@ macro_rules! calls {
                 target.contains(&target.hashed(&key)?)
             }
 
-            /// Takes a key out and returns its value. Set again, it goes last.
+            /// Takes a key out and returns its value, numbers in it as with `insert`. Set again, it goes last.
             ///
             /// # Errors
-            /// As `insert`.
+            /// As `set`.
             ///
             /// ```
             /// # let dir = tempfile::tempdir()?;
@@ -262,10 +268,59 @@ macro_rules! calls {
                 self.$target()?.call_remove(&key)
             }
 
+            /// Takes a key out if its value is one that the closure says yes to, in one step; returns it then. The closure runs under the
+            /// store's lock, and sees numbers as `insert` returns them.
+            ///
+            /// # Errors
+            /// As `set`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", &1)?;
+            /// assert_eq!(pod.remove_if("k", |value| value == 2)?, None);
+            /// assert_eq!(pod.remove_if("k", |value| value == 1)?, Some(1.into()));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn remove_if(&self, key: impl AsKey, is_meant: impl FnOnce(&Value) -> bool) -> Result<Option<Value>> {
+                let target = self.$target()?;
+                target.change(&target.hashed(&key)?, |before, _| {
+                    let removed = gone(before)?.filter(|value| is_meant(value));
+                    Ok((if removed.is_some() { Change::Remove } else { Change::Keep }, removed))
+                })
+            }
+
+            /// The value of a key; an absent one is set to what the closure makes, in the same step. The closure runs only then, under the
+            /// store's lock.
+            ///
+            /// # Errors
+            /// As `set` and `get`.
+            ///
+            /// ```
+            /// # let dir = tempfile::tempdir()?;
+            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// assert_eq!(pod.get_or_insert_with("k", || [1, 2])?, serde_json::json!([1, 2]));
+            /// assert_eq!(pod.get_or_insert_with("k", || 3)?, serde_json::json!([1, 2]));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn get_or_insert_with<V: Serialize>(&self, key: impl AsKey, make: impl FnOnce() -> V) -> Result<Value> {
+                let target = self.$target()?;
+                target.change(&target.hashed(&key)?, |before, out| {
+                    if let Some(value) = owned(before)? {
+                        return Ok((Change::Keep, value));
+                    }
+                    let mut arena = Arena::default();
+                    let span = arena.encode(&make())?;
+                    out.extend_from_slice(arena.get(span.clone()).as_bytes());
+                    Ok((Change::Set, arena.get(span).node().to_value()?))
+                })
+            }
+
             /// Changes a value by a closure, which runs exactly once, under the store's lock: writers wait for it.
             ///
             /// # Errors
-            /// `KeyNotFound` where the key is absent, and as `insert`.
+            /// `KeyNotFound` where the key is absent; `InvalidValue` for a number that `Value` would round, since it would be written back
+            /// so (change other parts by `at`, which leaves digits untouched); as `set`.
             ///
             /// ```
             /// # let dir = tempfile::tempdir()?;
@@ -304,7 +359,7 @@ macro_rules! calls {
             /// As `update`, starting from `default` where the key is absent.
             ///
             /// # Errors
-            /// As `insert`.
+            /// As `update`, without `KeyNotFound`.
             ///
             /// ```
             /// # let dir = tempfile::tempdir()?;

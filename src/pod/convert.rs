@@ -3,7 +3,7 @@
 use crate::checkpoint::save::{self, Saving};
 use crate::error::Result;
 use crate::pod::Pod;
-use crate::store::core::settings::{KeyDialect, Settings};
+use crate::store::core::settings::{KeyDialect, Settings, require_file_size};
 
 /// Another form of a store's JSON files, for [`Pod::convert`]. What is not set stays as it is.
 ///
@@ -30,14 +30,14 @@ impl Conversion {
         Conversion::default()
     }
 
-    /// Entries in a file.
+    /// Entries in a file; 0 is `InvalidValue`, and nothing is converted.
     ///
     /// ```
     /// let conversion = tastypod::Conversion::new().file_size(1000);
     /// # let _ = conversion;
     /// ```
     pub fn file_size(mut self, entries: u64) -> Conversion {
-        self.file_size = Some(entries.max(1));
+        self.file_size = Some(entries);
         self
     }
 
@@ -92,6 +92,7 @@ impl Pod {
     #[allow(clippy::needless_pass_by_value)]
     pub fn convert(&self, conversion: Conversion) -> Result<()> {
         self.require_writable()?;
+        require_file_size(conversion.file_size)?;
         self.require_shared("change the form of the files")?;
         self.shared.enter()?;
         self.shared.change_settings(self.options.lock_timeout, |stored| conversion.over(stored.unwrap_or_default()))?;

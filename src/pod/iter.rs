@@ -5,10 +5,10 @@ use crate::key::Key;
 use crate::log::record::Record;
 use crate::pod::Pod;
 use crate::pod::target::Target;
-use crate::pod::transaction::entries;
+use crate::pod::transaction::listing;
 use crate::store::core::shared::Shared;
 use crate::store::read::snapshot::{Instant, Loop};
-use crate::value::Archive;
+use crate::value::{Archive, Arena, Node, Span};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::marker::PhantomData;
@@ -37,8 +37,8 @@ enum Source {
         instant: Arc<Instant>,
         next: u64,
     },
-    /// What a thread that holds a guard sees, read at the call.
-    Read(std::vec::IntoIter<(Key, Value)>),
+    /// What a transaction in hand has made of the store, read at the call.
+    Read(Arena, std::vec::IntoIter<(Key, Span)>),
     /// Why there is nothing to read: the first and only item.
     Failed(Option<Error>),
 }
@@ -52,6 +52,18 @@ impl Source {
 
 fn key_of(shared: &Shared, record: &Record<'_>) -> Result<Key> {
     Key::decode(record.key()).map_err(|_| shared.integrity(0, "a stored key is malformed"))
+}
+
+/// An entry; what is wrong with its value names its key.
+fn entry<T>(key: Key, value: Archive<'_>, read: impl FnOnce(Node<'_>) -> Result<T>) -> Result<(Key, T)> {
+    match read(value.node()) {
+        Ok(value) => Ok((key, value)),
+        Err(error) => Err(error.about(format_args!("key {key}"))),
+    }
+}
+
+pub(crate) fn entry_of<T>(shared: &Shared, record: &Record<'_>, read: impl FnOnce(Node<'_>) -> Result<T>) -> Result<(Key, T)> {
+    entry(key_of(shared, record)?, Archive::of(record), read)
 }
 
 fn next_record<R>(instant: &Instant, next: &mut u64, read: impl FnOnce(&Shared, &Record<'_>) -> Result<R>) -> Option<Result<R>> {
@@ -80,19 +92,30 @@ impl Iter {
     pub(crate) fn new(instant: Arc<Instant>) -> Iter {
         Iter { source: Source::of(instant) }
     }
+
+    /// What a call on `target` sees.
+    pub(crate) fn on(target: Result<Target<'_>>) -> Iter {
+        let source = target.and_then(|target| match target {
+            Target::Pod(pod) => Ok(Source::of(Arc::new(Instant::take(Arc::clone(&pod.shared))?))),
+            in_hand => listing(&in_hand).map(|(arena, entries)| Source::Read(arena, entries.into_iter())),
+        });
+        Iter { source: source.unwrap_or_else(|error| Source::Failed(Some(error))) }
+    }
+
+    fn next_as<T>(&mut self, read: impl FnOnce(Node<'_>) -> Result<T>) -> Option<Result<(Key, T)>> {
+        match &mut self.source {
+            Source::Instant { instant, next } => next_record(instant, next, |shared, record| entry_of(shared, record, read)),
+            Source::Read(arena, entries) => entries.next().map(|(key, span)| entry(key, arena.get(span), read)),
+            Source::Failed(error) => error.take().map(Err),
+        }
+    }
 }
 
 impl Iterator for Iter {
     type Item = Result<(Key, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.source {
-            Source::Instant { instant, next } => {
-                next_record(instant, next, |shared, record| Ok((key_of(shared, record)?, Archive::of(record).node().to_value()?)))
-            }
-            Source::Read(entries) => entries.next().map(Ok),
-            Source::Failed(error) => error.take().map(Err),
-        }
+        self.next_as(|node| node.to_value())
     }
 }
 
@@ -119,7 +142,7 @@ impl Iterator for Keys {
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.0.source {
             Source::Instant { instant, next } => next_record(instant, next, key_of),
-            Source::Read(entries) => entries.next().map(|(key, _)| Ok(key)),
+            Source::Read(_, entries) => entries.next().map(|(key, _)| Ok(key)),
             Source::Failed(error) => error.take().map(Err),
         }
     }
@@ -169,17 +192,7 @@ impl<T: DeserializeOwned> Iterator for IterAs<T> {
     type Item = Result<(Key, T)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.iter.source {
-            Source::Instant { instant, next } => {
-                next_record(instant, next, |shared, record| Ok((key_of(shared, record)?, Archive::of(record).node().read()?)))
-            }
-            Source::Read(entries) => entries.next().map(|(key, value)| {
-                let mut arena = crate::value::Arena::default();
-                let span = arena.encode(&value)?;
-                Ok((key, serde::Deserialize::deserialize(arena.get(span).node())?))
-            }),
-            Source::Failed(error) => error.take().map(Err),
-        }
+        self.iter.next_as(|node| node.read())
     }
 }
 
@@ -210,8 +223,12 @@ impl Iterator for IterLive {
             Ok(looped) => looped,
             Err(error) => return error.take().map(Err),
         };
+        if let Err(error) = looped.shared.require_not_held() {
+            self.source = Err(None);
+            return Some(Err(error));
+        }
         let before = looped.next;
-        let entry = looped.step(|shared, record| Ok((key_of(shared, &record)?, Archive::of(&record).node().to_value()?)));
+        let entry = looped.step(|shared, record| entry_of(shared, &record, |node| node.to_value()));
         if entry.is_err() && looped.next == before {
             // What it cannot go past is said once.
             self.source = Err(None);
@@ -223,7 +240,8 @@ impl Iterator for IterLive {
 impl Pod {
     /// All entries of one instant in insertion order. Nobody waits for it.
     ///
-    /// Items fail as [`get`](Pod::get) does; where no snapshot can be taken, the only item says why.
+    /// Under a guard the entries are those that the guard has made at the call. Items fail as [`get`](Pod::get) does, each
+    /// for itself, with its key in the error; where no snapshot can be taken, the only item says why.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -234,11 +252,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn iter(&self) -> Iter {
-        let source = self.target().and_then(|target| match target {
-            Target::Pod(_) => Ok(Source::of(Arc::new(Instant::take(Arc::clone(&self.shared))?))),
-            in_hand => Ok(Source::Read(entries(&in_hand)?.into_iter())),
-        });
-        Iter { source: source.unwrap_or_else(|error| Source::Failed(Some(error))) }
+        Iter::on(self.target())
     }
 
     /// The keys of [`iter`](Pod::iter).
@@ -282,7 +296,8 @@ impl Pod {
         IterAs { iter: self.iter(), _value: PhantomData }
     }
 
-    /// The entries as they are when their turn comes: keys that anybody adds during the loop come up too, each once.
+    /// The entries as they are when their turn comes: keys that anybody adds during the loop come up too, each once. Under a guard and
+    /// in a transaction's closure, whose writes it does not see, the only item is `Reentrant`.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

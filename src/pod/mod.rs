@@ -4,6 +4,7 @@ mod at;
 mod calls;
 mod convert;
 mod iter;
+mod many;
 mod options;
 mod snapshot;
 mod sync;
@@ -25,10 +26,11 @@ pub use view::{Part, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::attach::isolated;
 use crate::store::attach::{leave, open};
-use crate::store::core::settings::require_delays;
+use crate::store::core::settings::{require_delays, require_file_size};
 use crate::store::core::shared::{Mode, Origin, Shared};
 use crate::verify::{Report, Stats};
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +47,19 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u64);
+
+/// Of a number that was kept, to wait for what comes after it.
+impl From<u64> for Version {
+    fn from(transaction: u64) -> Version {
+        Version(transaction)
+    }
+}
+
+impl From<Version> for u64 {
+    fn from(version: Version) -> u64 {
+        version.0
+    }
+}
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,6 +87,10 @@ pub struct Pod {
     pub(crate) options: Arc<Options>,
 }
 
+// What a panic interrupts is rolled back or repaired, as after the death of a process.
+impl UnwindSafe for Pod {}
+impl RefUnwindSafe for Pod {}
+
 impl Pod {
     /// Opens the store at `path` with default options, or makes one there with the directories above it.
     ///
@@ -92,6 +111,7 @@ impl Pod {
 
     pub(crate) fn with_options(path: &Path, options: Options) -> Result<Pod> {
         require_delays(options.wanted.backoff)?;
+        require_file_size(options.wanted.file_size)?;
         let shared = open::open(path, &options.how())?;
         shared.agree(&options.wanted, options.lock_timeout)?;
         if options.writing().is_durable && !options.read_only {
@@ -148,7 +168,7 @@ impl Pod {
         &self.shared.directory
     }
 
-    /// How many keys there are.
+    /// How many keys there are; under a guard and in a transaction's closure, how many there are with their writes.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -158,11 +178,8 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn len(&self) -> usize {
-        let in_hand = self.target().ok().and_then(|target| target.in_hand(|transaction| transaction.length()));
-        match in_hand {
-            Some(Ok(length)) => length as usize,
-            _ => self.shared.counters().map_or(0, |counters| counters.length as usize),
-        }
+        let in_hand = self.look_in_hand(|transaction| transaction.length());
+        in_hand.or_else(|| self.shared.counters().ok().map(|counters| counters.length)).map_or(0, |length| length as usize)
     }
 
     /// Whether there is no key.
@@ -177,7 +194,7 @@ impl Pod {
         self.len() == 0
     }
 
-    /// The newest committed transaction.
+    /// The newest committed transaction. One that this thread has in hand has no number yet.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -194,7 +211,7 @@ impl Pod {
     /// Sleeps until something newer than `since` is committed by any process, or `timeout` passes. Returns the newest.
     ///
     /// # Errors
-    /// Only in a child made by fork, where joining the store may fail.
+    /// `Reentrant`; in a child made by fork, where joining the store may fail.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -206,13 +223,14 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait(&self, since: Version, timeout: Duration) -> Result<Version> {
+        self.shared.require_not_held()?;
         self.shared.wait_for_commit(since.0, timeout).map(Version)
     }
 
     /// Sizes and counts.
     ///
     /// # Errors
-    /// `Io` where the system does not tell.
+    /// `Reentrant`; `Io` where the system does not tell.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -222,6 +240,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stats(&self) -> Result<Stats> {
+        self.shared.require_not_held()?;
         crate::verify::stats(&self.shared)
     }
 
@@ -229,7 +248,7 @@ impl Pod {
     /// Writers wait meanwhile; readers do not.
     ///
     /// # Errors
-    /// `LockTimeout` and `Io`. Damage is no error of this call: it is in the report.
+    /// `LockTimeout`, `Reentrant` and `Io`. Damage is no error of this call: it is in the report.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -240,6 +259,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn verify(&self) -> Result<Report> {
+        self.shared.require_not_held()?;
         self.shared.require_linked()?;
         crate::verify::verify(&self.shared, self.options.lock_timeout)
     }

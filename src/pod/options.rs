@@ -110,7 +110,7 @@ impl Options {
         }
     }
 
-    /// Of the store: entries in a shard file (default 4096). Unset adopts what is stored; other than stored is
+    /// Of the store: entries in a shard file (default 4096); 0 is `InvalidValue` at opening. Unset adopts what is stored; other than stored is
     /// [`Conflict`](crate::ErrorKind::Conflict).
     ///
     /// ```
@@ -123,7 +123,7 @@ impl Options {
     /// ```
     #[must_use]
     pub fn file_size(mut self, entries: u64) -> Options {
-        self.wanted.file_size = Some(entries.max(1));
+        self.wanted.file_size = Some(entries);
         self
     }
 

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
+use crate::pod::iter::entry_of;
 use crate::pod::target::Hashed;
 use crate::pod::{Iter, Keys, Part, Pod, Values, Version};
 use crate::store::read::snapshot::Instant;
@@ -32,7 +33,7 @@ impl Pod {
     /// The store as it is now, for many reads.
     ///
     /// # Errors
-    /// `StoreRemoved` where its directory is gone; `Io` where the pin cannot be set; in a child made by fork, where joining the store fails.
+    /// `Reentrant`, since it would see none of this thread's writes; `StoreRemoved` where its directory is gone; `Io` where the pin cannot be set; in a child made by fork, where joining the store fails.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -41,6 +42,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn snapshot(&self) -> Result<Snapshot> {
+        self.shared.require_not_held()?;
         self.shared.require_linked()?;
         Ok(Snapshot { instant: Arc::new(Instant::take(Arc::clone(&self.shared))?) })
     }
@@ -180,11 +182,31 @@ impl Snapshot {
     /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("b", 1), ("a", 2)])?;
     /// let keys: Vec<tastypod::Key> = pod.snapshot()?.keys().collect::<tastypod::Result<_>>()?;
-    /// assert_eq!(keys, ["b".into(), "a".into()]);
+    /// assert_eq!(keys, ["b", "a"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keys(&self) -> Keys {
         Keys::of(self.iter())
+    }
+
+    /// The entry that comes last in order.
+    ///
+    /// # Errors
+    /// As [`get`](Snapshot::get).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("b", 1), ("a", 2)])?;
+    /// assert_eq!(pod.snapshot()?.last()?, Some(("a".into(), 2.into())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn last(&self) -> Result<Option<(Key, Value)>> {
+        let shared = self.instant.shared()?;
+        let counters = self.instant.counters();
+        let ordinals = (self.instant.first_ordinal()..counters.next_ordinal).rev();
+        let last = ordinals.map(|ordinal| shared.ordinal_at(counters.sequence, ordinal)).find_map(Result::transpose);
+        last.map(|record| entry_of(shared, &record?, |node| node.to_value())).transpose()
     }
 
     /// All values in the order of their keys.

@@ -63,6 +63,7 @@ impl Pod {
 
     fn save(&self, saving: &Saving, overwritten: Overwritten) -> Result<()> {
         self.require_writable()?;
+        self.shared.require_not_held()?;
         let Some(origin) = self.origin() else { return save::save(&self.shared, saving) };
         origin.publish(&self.shared, overwritten)?;
         save::save(&origin.store, saving)
@@ -83,6 +84,7 @@ impl Pod {
     /// ```
     pub fn sync_key(&self, key: impl AsKey) -> Result<()> {
         self.require_writable()?;
+        self.shared.require_not_held()?;
         self.shared.enter()?;
         let key = Hashed::new(&key, self.shared.header.seed)?;
         if self.shared.is_newer_than(self.shared.saved(), key.hash, &key.key)? { self.sync() } else { Ok(()) }
@@ -130,11 +132,12 @@ impl Pod {
     /// pod.remove("a")?;
     /// pod.set("c", &3)?;
     /// pod.revert()?;
-    /// assert_eq!(pod.keys().collect::<Result<Vec<_>, _>>()?, ["a".into(), "b".into()]);
+    /// assert_eq!(pod.keys().collect::<Result<Vec<_>, _>>()?, ["a", "b"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn revert(&self) -> Result<()> {
         self.require_writable()?;
+        self.shared.require_not_held()?;
         match self.origin() {
             Some(origin) => origin.refresh(&self.shared, self.options.lock_timeout),
             None => revert::revert(&self.shared, self.options.lock_timeout),
@@ -152,7 +155,7 @@ impl Pod {
     /// pod.set("a", &1)?;
     /// pod.sync()?;
     /// pod.mark_dirty("a")?;
-    /// assert_eq!(pod.dirty()?, ["a".into()]);
+    /// assert_eq!(pod.dirty()?, ["a"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn mark_dirty(&self, key: impl AsKey) -> Result<()> {
@@ -169,7 +172,7 @@ impl Pod {
     /// The keys that were changed since the store was saved, removed ones included, in order. Reading changes nothing.
     ///
     /// # Errors
-    /// `Integrity`; `Io` in a child made by fork that cannot join.
+    /// `Integrity`; `Reentrant`; `Io` in a child made by fork that cannot join.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -177,10 +180,11 @@ impl Pod {
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// pod.sync()?;
     /// pod.remove("b")?;
-    /// assert_eq!(pod.dirty()?, ["b".into()]);
+    /// assert_eq!(pod.dirty()?, ["b"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn dirty(&self) -> Result<Vec<Key>> {
+        self.shared.require_not_held()?;
         self.shared.enter()?;
         let saved = self.shared.saved();
         let mut keys = Vec::new();

@@ -4,8 +4,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{self, AsKey, KeyBuf};
 use crate::log::record::{self, Standing};
 use crate::pod::Pod;
+use crate::store::core::settings::shown;
 use crate::store::core::shared::Shared;
 use crate::store::tasks::held::Held;
+use crate::store::write::locked::HeldBy;
 use crate::store::write::transaction::{Change, Seen, Transaction};
 use crate::value::{Archive, Arena};
 use std::cell::RefCell;
@@ -16,21 +18,52 @@ use std::sync::Arc;
 pub(crate) type InHand = Rc<RefCell<Option<Transaction<Arc<Shared>>>>>;
 
 thread_local! {
-    /// The guards of this thread: calls on their stores join them.
-    static GUARDS: RefCell<Vec<(usize, InHand)>> = const { RefCell::new(Vec::new()) };
+    /// The transactions of this thread, by their stores: calls find the one that they are made under.
+    static OPEN: RefCell<Vec<(usize, InHand, HeldBy)>> = const { RefCell::new(Vec::new()) };
 }
 
-pub(crate) fn join_guard(pod: &Pod, transaction: &InHand) {
-    GUARDS.with_borrow_mut(|guards| guards.push((Arc::as_ptr(&pod.shared) as usize, Rc::clone(transaction))));
+/// A transaction that calls of this thread on its store find. Dropping it rolls back.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) in_hand: InHand,
+    shared: Arc<Shared>,
 }
 
-pub(crate) fn leave_guard(transaction: &InHand) {
-    let _ = GUARDS.try_with(|guards| guards.borrow_mut().retain(|(_, other)| !Rc::ptr_eq(other, transaction)));
+impl Open {
+    /// Takes the store's lock.
+    pub(crate) fn begin(pod: &Pod, by: HeldBy) -> Result<Open> {
+        pod.require_writable()?;
+        let transaction = Transaction::begin(Arc::clone(&pod.shared), pod.options.writing())?;
+        if by == HeldBy::Guard {
+            pod.shared.note_guard();
+        }
+        let in_hand = Rc::new(RefCell::new(Some(transaction)));
+        OPEN.with_borrow_mut(|open| open.push((Arc::as_ptr(&pod.shared) as usize, Rc::clone(&in_hand), by)));
+        Ok(Open { in_hand, shared: Arc::clone(&pod.shared) })
+    }
+
+    pub(crate) fn commit(self) -> Result<()> {
+        let transaction = self.in_hand.try_borrow_mut().map_err(|_| self.shared.is_reentrant(HeldBy::Closure))?.take();
+        transaction.map_or(Ok(()), |transaction| transaction.commit().map(|_| ()))
+    }
 }
 
-/// Whether a guard was taken in this process, and not inherited by a fork. One that is in use now was.
-fn is_own(guard: &InHand) -> bool {
-    guard.try_borrow().map_or(true, |transaction| transaction.as_ref().is_none_or(|transaction| transaction.require_same_process().is_ok()))
+impl Drop for Open {
+    fn drop(&mut self) {
+        // A thread that exits may have lost the list already.
+        let _ = OPEN.try_with(|open| open.borrow_mut().retain(|(_, other, _)| !Rc::ptr_eq(other, &self.in_hand)));
+        // Inside a closure of a call that works on it, it ends with the call.
+        if let Ok(mut transaction) = self.in_hand.try_borrow_mut() {
+            drop(transaction.take());
+        }
+    }
+}
+
+/// Whether a transaction was begun in this process, and not inherited by a fork. One that is in use now was.
+fn is_own(in_hand: &InHand) -> bool {
+    in_hand
+        .try_borrow()
+        .map_or(true, |transaction| transaction.as_ref().is_none_or(|transaction| transaction.require_same_process().is_ok()))
 }
 
 /// Where a call goes.
@@ -53,6 +86,12 @@ impl Hashed {
         let mut hashed = Hashed::default();
         hashed.fill(key, seed)?;
         Ok(hashed)
+    }
+
+    /// The key in the message of an error about it.
+    #[cold]
+    pub(crate) fn name(&self, error: Error) -> Error {
+        error.about(format_args!("key {}", shown(&self.key)))
     }
 
     /// One that was encoded before.
@@ -226,16 +265,27 @@ impl Pod {
 
     #[cold]
     fn guarded(&self) -> Result<Target<'_>> {
-        let id = Arc::as_ptr(&self.shared) as usize;
-        let guard = GUARDS.with_borrow(|guards| {
-            guards.iter().find(|(shared, guard)| *shared == id && is_own(guard)).map(|(_, transaction)| Rc::clone(transaction))
-        });
-        match guard {
-            Some(transaction) if transaction.try_borrow_mut().is_ok() => Ok(Target::InHand(transaction, self.shared.header.seed)),
-            _ => {
-                self.shared.require_not_held()?;
-                Ok(Target::Pod(self))
-            }
+        match self.in_hand() {
+            Some((in_hand, HeldBy::Guard)) if in_hand.try_borrow_mut().is_ok() => Ok(Target::InHand(in_hand, self.shared.header.seed)),
+            _ => Err(self.shared.is_reentrant(HeldBy::Closure)),
         }
+    }
+
+    /// The transaction that calls of this thread on this pod are made under.
+    fn in_hand(&self) -> Option<(InHand, HeldBy)> {
+        let id = Arc::as_ptr(&self.shared) as usize;
+        let is_this = |(shared, in_hand, _): &&(usize, InHand, HeldBy)| *shared == id && is_own(in_hand);
+        OPEN.with_borrow(|open| open.iter().find(is_this).map(|(_, in_hand, by)| (Rc::clone(in_hand), *by)))
+    }
+
+    /// Looks at the transaction that this thread has in hand, for calls that see its writes and cannot fail.
+    #[inline]
+    pub(crate) fn look_in_hand<R>(&self, look: impl FnOnce(&Transaction<Arc<Shared>>) -> Result<R>) -> Option<R> {
+        if !self.shared.is_held_here() {
+            return None;
+        }
+        let (in_hand, _) = self.in_hand()?;
+        let transaction = in_hand.try_borrow().ok()?;
+        look(transaction.as_ref()?).ok()
     }
 }

@@ -3,15 +3,17 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::log::batch::Batch;
-use crate::log::record::Kind;
-use crate::pod::Pod;
-use crate::pod::target::{Hashed, InHand, Target, join_guard, leave_guard};
+use crate::log::record::{Kind, hash_of};
+use crate::pod::target::{Hashed, InHand, Open, Target};
+use crate::pod::{Iter, Keys, Pod};
+use crate::store::core::shared::Shared;
 use crate::store::saving::sync_lock::SyncLock;
-use crate::store::write::transaction::Transaction;
-use crate::value::{Archive, Arena};
+use crate::store::write::locked::HeldBy;
+use crate::store::write::transaction::{Change, Transaction};
+use crate::value::{Archive, Arena, Span};
 use serde::Serialize;
 use serde_json::Value;
-use std::cell::RefCell;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -36,7 +38,7 @@ pub struct Txn {
 }
 
 /// Holds the store's lock for this thread: writers wait, readers see the state before. Calls on the pod by the same thread
-/// join it. Dropping it commits; a panic rolls back.
+/// join it. [`commit`](Guard::commit) makes the writes visible; dropping it, as an early `?` and a panic do, rolls them back.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -48,16 +50,11 @@ pub struct Txn {
 /// assert_eq!(pod.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "the lock is given back, and what was written committed, when the guard is dropped"]
+#[must_use = "dropping the guard gives the lock back and forgets what was written; `commit` keeps it"]
 #[derive(Debug)]
 pub struct Guard {
-    in_hand: InHand,
+    open: Open,
     pod: Pod,
-}
-
-fn commit(in_hand: &InHand) -> Result<()> {
-    let transaction = in_hand.borrow_mut().take();
-    transaction.map_or(Ok(()), |transaction| transaction.commit().map(|_| ()))
 }
 
 impl Txn {
@@ -86,10 +83,47 @@ impl Txn {
         self.target()?.in_hand(|transaction| transaction.length()).unwrap_or(Ok(0)).map(|length| length as usize)
     }
 
-    /// All entries in order, the transaction's own writes included, read at the call.
+    /// All entries in order, the transaction's own writes included, as they are at the call. Items fail as [`get`](Txn::get) does, each for
+    /// itself.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("a", 1), ("b", 2)])?;
+    /// pod.transaction(|txn| {
+    ///     for entry in txn.iter() {
+    ///         let (key, value) = entry?;
+    ///         txn.set(&key, serde_json::json!([value]))?;
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(pod.get("b")?, Some(serde_json::json!([2])));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&self) -> Iter {
+        Iter::on(self.target())
+    }
+
+    /// The keys of [`iter`](Txn::iter).
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", &1)?;
+    /// pod.transaction(|txn| {
+    ///     assert_eq!(txn.keys().next().unwrap()?, tastypod::Key::from("a"));
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keys(&self) -> Keys {
+        Keys::of(self.iter())
+    }
+
+    /// All of [`iter`](Txn::iter).
     ///
     /// # Errors
-    /// `InvalidValue` for a number that `Value` would round; `Closed` in a child made by a fork since.
+    /// The first of an item; [`iter`](Txn::iter) goes on behind it.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -103,7 +137,7 @@ impl Txn {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn entries(&self) -> Result<Vec<(Key, Value)>> {
-        entries(&self.target()?)
+        self.iter().collect()
     }
 
     /// Removes every key.
@@ -120,7 +154,7 @@ impl Txn {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn clear(&self) -> Result<()> {
-        clear(&self.in_hand)
+        clear(&self.target()?)
     }
 
     /// Sets many keys; later entries win.
@@ -140,65 +174,74 @@ impl Txn {
     }
 }
 
-/// All entries that a transaction sees.
-pub(crate) fn entries(target: &Target<'_>) -> Result<Vec<(Key, Value)>> {
-    let read = |transaction: &Transaction<Arc<crate::store::core::shared::Shared>>| {
-        let shared = transaction.shared();
-        let tail = shared.tail()?.counters;
-        let decode = |key: &[u8]| Key::decode(key).map_err(|_| shared.integrity(0, "a stored key is malformed"));
-        let mut entries = Vec::new();
-        for ordinal in shared.first_ordinal(tail.sequence)..tail.next_ordinal {
-            if let Some(record) = shared.ordinal_at(tail.sequence, ordinal)?
-                && let Some(seen) = transaction.overlay(record)
-            {
-                entries.push((decode(record.key())?, seen.archive().node().to_value()?));
-            }
-        }
-        for (key, archive) in transaction.added() {
-            entries.push((decode(key)?, archive.node().to_value()?));
-        }
-        Ok(entries)
-    };
-    target.in_hand(read).unwrap_or_else(|| Ok(Vec::new()))
+type InStore = Transaction<Arc<Shared>>;
+
+/// What a transaction has made of the entries that were there before, in order; nothing where it removed one.
+#[allow(clippy::type_complexity)]
+pub(crate) fn stored(transaction: &InStore) -> Result<impl DoubleEndedIterator<Item = Result<Option<(&[u8], Archive<'_>)>>> + use<'_>> {
+    let shared = transaction.shared();
+    let tail = shared.tail()?.counters;
+    Ok((shared.first_ordinal(tail.sequence)..tail.next_ordinal).map(move |ordinal| {
+        let record = shared.ordinal_at(tail.sequence, ordinal)?;
+        Ok(record.and_then(|record| transaction.overlay(record).map(|seen| (record.key(), seen.archive()))))
+    }))
 }
 
-fn clear(in_hand: &InHand) -> Result<()> {
-    let target = Target::InHand(Rc::clone(in_hand), 0);
-    let keys = target.in_hand(|transaction| {
-        let shared = transaction.shared();
-        let tail = shared.tail()?.counters;
-        let mut keys = Vec::new();
-        for ordinal in shared.first_ordinal(tail.sequence)..tail.next_ordinal {
-            if let Some(record) = shared.ordinal_at(tail.sequence, ordinal)? {
-                keys.push((record.hash(), record.key().to_vec()));
+/// What a transaction has added, in order, behind all that was there.
+pub(crate) fn added(transaction: &InStore) -> Vec<(&[u8], Archive<'_>)> {
+    transaction.added()
+}
+
+/// Shows all entries that a transaction sees, in order, until it is enough.
+pub(crate) fn visit(target: &Target<'_>, mut look: impl FnMut(&[u8], Archive<'_>) -> Result<ControlFlow<()>>) -> Result<()> {
+    let read = |transaction: &InStore| {
+        let before = stored(transaction)?.filter_map(Result::transpose);
+        for entry in before.chain(added(transaction).into_iter().map(Ok)) {
+            let (key, archive) = entry?;
+            if look(key, archive)?.is_break() {
+                break;
             }
         }
-        keys.extend(transaction.added().iter().map(|(key, _)| (crate::log::record::hash_of(key, shared.header.seed), key.to_vec())));
-        Ok(keys)
-    });
-    let keys = keys.unwrap_or_else(|| Ok(Vec::new()))?;
-    let mut transaction = in_hand.borrow_mut();
-    if let Some(transaction) = transaction.as_mut() {
-        for (hash, key) in keys {
-            if transaction.get(hash, &key)?.is_some() {
-                transaction.remove(hash, &key)?;
-            }
-        }
-    }
-    Ok(())
+        Ok(())
+    };
+    target.in_hand(read).unwrap_or(Ok(()))
+}
+
+/// All entries that a transaction sees.
+pub(crate) fn listing(target: &Target<'_>) -> Result<(Arena, Vec<(Key, Span)>)> {
+    let (mut arena, mut entries) = (Arena::default(), Vec::new());
+    visit(target, |key, archive| {
+        let key = Key::decode(key).map_err(|what| Error::new(ErrorKind::InvalidKey, what))?;
+        entries.push((key, arena.push(archive)));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((arena, entries))
+}
+
+fn clear(target: &Target<'_>) -> Result<()> {
+    let mut keys = Vec::new();
+    visit(target, |key, _| {
+        keys.push(Hashed::of_encoded(key, hash_of(key, target.seed())));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    keys.iter().try_for_each(|key| target.change(key, |_, _| Ok((Change::Remove, ()))))
 }
 
 /// An iterator's entries, encoded before anything is locked.
 struct Drained {
     arena: Arena,
-    entries: Vec<(Hashed, crate::value::Span)>,
+    entries: Vec<(Hashed, Span)>,
 }
 
 impl Drained {
     fn new<K: AsKey, V: Serialize>(entries: impl IntoIterator<Item = (K, V)>, seed: u64) -> Result<Drained> {
         let mut arena = Arena::default();
-        let entries =
-            entries.into_iter().map(|(key, value)| Ok((Hashed::new(&key, seed)?, arena.encode(&value)?))).collect::<Result<Vec<_>>>()?;
+        let encode = |(key, value): (K, V)| {
+            let key = Hashed::new(&key, seed)?;
+            let span = arena.encode(&value).map_err(|error| key.name(error))?;
+            Ok((key, span))
+        };
+        let entries = entries.into_iter().map(encode).collect::<Result<Vec<_>>>()?;
         Ok(Drained { arena, entries })
     }
 
@@ -223,15 +266,20 @@ fn apply(in_hand: &InHand, drained: &Drained, only_absent: bool) -> Result<usize
 }
 
 impl Pod {
-    fn begin(&self) -> Result<InHand> {
-        self.require_writable()?;
-        let transaction = Transaction::begin(Arc::clone(&self.shared), self.options.writing())?;
-        Ok(Rc::new(RefCell::new(Some(transaction))))
-    }
-
     /// Several changes as one: writers wait, readers see the state before, and everything is visible at one instant when
-    /// the closure returns `Ok`. On `Err` and on a panic nothing happened. Calls on the same store inside the closure are
-    /// `Reentrant`, except through its argument.
+    /// the closure returns `Ok`. On `Err` and on a panic nothing happened.
+    ///
+    /// Who has a transaction in hand works on it alone, through any handle on the store:
+    ///
+    /// | calls on the pod | in a closure that runs under the lock | under a [`Guard`] |
+    /// |---|---|---|
+    /// | that read or write entries: `get`, `set`, `remove`, `at`, `update`, `extend`, `clear`, `mark_dirty`, …, a tracker's calls on tasks | `Reentrant`: use the closure's argument | see the guard's writes, and are part of it |
+    /// | `iter`, `keys`, `values`, `iter_as` | `Reentrant`, as the only item | see the guard's writes |
+    /// | `len`, `is_empty`, a tracker's `num_…`, `fraction_…`, `percent_…` | with the transaction's writes | with the guard's writes |
+    /// | `transaction` | `Reentrant` | is part of the guard, as are calls on the pod in its closure; only the guard's end commits or rolls back |
+    /// | of what is committed: `snapshot`, `view`, `iter_live`, `stats`, `verify`, `dirty`, `wait`; `lock`, `sync`, `revert`, `compact`, `convert`; a tracker's claims, loops over tasks and settings | `Reentrant` | `Reentrant`: commit or drop the guard first |
+    /// | `version`, `dirty_len`, a tracker's `progress` | what is committed | what is committed |
+    /// | `path`, `hold`, `unhold`, `close`; a snapshot, a view or an iterator from before | as ever | as ever |
     ///
     /// # Errors
     /// The closure's; `LockTimeout`, `Full`, `Reentrant`, `ReadOnly`; `Closed` in a child made by a fork inside the closure.
@@ -271,15 +319,15 @@ impl Pod {
         if let Target::InHand(in_hand, seed) = self.target()? {
             return body(&Txn { in_hand, seed });
         }
-        let in_hand = self.begin()?;
-        let transaction = Txn { in_hand, seed: self.shared.header.seed };
-        let result = body(&transaction)?;
-        commit(&transaction.in_hand)?;
+        let open = Open::begin(self, HeldBy::Closure)?;
+        let result = body(&Txn { in_hand: Rc::clone(&open.in_hand), seed: self.shared.header.seed })?;
+        open.commit()?;
         self.after_write();
         Ok(result)
     }
 
-    /// Takes the store's lock for this thread, until the guard is committed, rolled back or dropped.
+    /// Takes the store's lock for this thread, until the guard is committed, rolled back or dropped. What is not committed is rolled back.
+    /// Calls by the same thread are part of it; those that cannot be are `Reentrant`, as the table at [`transaction`](Pod::transaction) says.
     ///
     /// # Errors
     /// `LockTimeout`, `Reentrant`, `ReadOnly`.
@@ -287,16 +335,17 @@ impl Pod {
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// let guard = pod.lock()?;
-    /// pod.set("a", &1)?;
-    /// guard.rollback();
-    /// assert!(pod.is_empty());
+    /// let moved = || -> tastypod::Result<()> {
+    ///     let guard = pod.lock()?;
+    ///     pod.set("to", &1)?;
+    ///     pod.at("from").add(-1)?; // Absent: the guard is dropped here.
+    ///     guard.commit()
+    /// };
+    /// assert!(moved().is_err() && pod.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lock(&self) -> Result<Guard> {
-        let in_hand = self.begin()?;
-        join_guard(self, &in_hand);
-        Ok(Guard { in_hand, pod: self.clone() })
+        Ok(Guard { open: Open::begin(self, HeldBy::Guard)?, pod: self.clone() })
     }
 
     /// Sets many keys as one transaction; later entries win. The iterator is drained before anything is locked.
@@ -341,7 +390,7 @@ impl Pod {
         let mut batch = Batch::default();
         for (key, value) in entries {
             let key = Hashed::new(&key, seed)?;
-            batch.push(Kind::Set, key.hash, &key.key, false, |out| crate::value::encode(&value, out))?;
+            batch.push(Kind::Set, key.hash, &key.key, false, |out| crate::value::encode(&value, out)).map_err(|error| key.name(error))?;
         }
         let count = self.shared.commit_many(self.options.writing(), &mut batch, only_absent)?;
         self.after_write();
@@ -400,6 +449,7 @@ impl Pod {
     /// ```
     pub fn compact(&self) -> Result<()> {
         self.require_writable()?;
+        self.shared.require_not_held()?;
         if self.origin().is_some() {
             // Its entries keep their places until they are published.
             return Ok(());
@@ -414,7 +464,7 @@ impl Guard {
     /// Makes what was written visible and gives the lock back.
     ///
     /// # Errors
-    /// `Full`; `Closed` in a child made by a fork since. Nothing was written then.
+    /// `Full`; `Reentrant` inside a closure of a call that is part of it; `Closed` in a child made by a fork since. Nothing was written then.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -423,13 +473,12 @@ impl Guard {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn commit(self) -> Result<()> {
-        leave_guard(&self.in_hand);
-        commit(&self.in_hand)?;
+        self.open.commit()?;
         self.pod.after_write();
         Ok(())
     }
 
-    /// Forgets what was written and gives the lock back.
+    /// Forgets what was written and gives the lock back, as dropping the guard does.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -438,21 +487,6 @@ impl Guard {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn rollback(self) {
-        leave_guard(&self.in_hand);
-        drop(self.in_hand.borrow_mut().take());
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        leave_guard(&self.in_hand);
-        if std::thread::panicking() {
-            drop(self.in_hand.borrow_mut().take());
-        } else {
-            // `commit` reports what is kept silent about here.
-            if commit(&self.in_hand).is_ok() {
-                self.pod.after_write();
-            }
-        }
+        drop(self);
     }
 }

@@ -247,6 +247,8 @@ impl Claim {
     pub fn done_and<R>(mut self, body: impl FnOnce(&TrackerTxn<'_>) -> Result<R>) -> Result<R> {
         self.held.require_same_process()?;
         let tracker = self.tracker.clone();
+        // A guard that is rolled back later would take the ending of the claim back.
+        tracker.pod().shared.require_not_held()?;
         let record = self.record();
         let key = Hashed::of_encoded(record.key(), record.hash());
         let held = self.held;

@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::pod::{Options, Pod, nanoseconds};
 use crate::segment::counters::Counters;
 use crate::store::core::settings::{Settings, StoreKind, require_delays};
+use crate::value::{Archive, Task};
 use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
@@ -154,8 +155,29 @@ impl Tracker {
         self.pod.shared.counters().unwrap_or_default()
     }
 
+    /// The counts that this thread sees, those of its transaction in hand included.
+    fn counters_in_hand(&self) -> Counters {
+        let mut counters = self.counters();
+        let mut count = |value: Option<Archive<'_>>, by: i64| {
+            let Some(task) = value.map(|value| Task::of(value.node()).unwrap_or_default()) else { return };
+            let Counters { length, done, tried, aborted, .. } = &mut counters;
+            for (count, is_counted) in [(length, true), (done, task.done), (tried, task.tries > 0), (aborted, task.aborted)] {
+                *count = count.wrapping_add_signed(if is_counted { by } else { 0 });
+            }
+        };
+        self.pod.look_in_hand(|transaction| {
+            transaction.changes().try_for_each(|change| {
+                let (before, after) = change?;
+                count(before.as_ref().map(Archive::of), -1);
+                count(after, 1);
+                Ok(())
+            })
+        });
+        counters
+    }
+
     fn fraction(&self, count: impl FnOnce(&Counters) -> u64) -> f64 {
-        let counters = self.counters();
+        let counters = self.counters_in_hand();
         if counters.length == 0 { 0.0 } else { count(&counters) as f64 / counters.length as f64 }
     }
 
@@ -273,7 +295,7 @@ macro_rules! counted {
                 /// # Ok::<(), Box<dyn std::error::Error>>(())
                 /// ```
                 pub fn $num(&self) -> usize {
-                    self.counters().$field as usize
+                    self.counters_in_hand().$field as usize
                 }
 
                 #[doc = concat!("The fraction of tasks that are ", $what, ", from 0 to 1; 0 where there are none.")]

@@ -1,10 +1,11 @@
 //! Loops over tasks as they are when their turn comes.
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::index::bits::Set;
 use crate::key::{AsKey, Key};
 use crate::log::record::Record;
 use crate::pod::Hashed;
+use crate::store::core::settings::shown;
 use crate::store::core::shared::Shared;
 use crate::store::read::snapshot::Loop;
 use crate::tracker::Tracker;
@@ -41,12 +42,20 @@ impl Cursor {
         if self.is_failed {
             return None;
         }
+        let before = self.place.as_ref().map(|place| place.next);
         let result = self.try_step(read).transpose();
-        self.is_failed = result.as_ref().is_some_and(Result::is_err);
+        // Behind a task that cannot be read it goes on.
+        let is_past = |place: &Loop| before != Some(place.next);
+        let is_bad_task = |kind: &ErrorKind| {
+            matches!(kind, ErrorKind::InvalidValue | ErrorKind::TypeMismatch { .. } | ErrorKind::Integrity { .. })
+                && self.place.as_ref().is_some_and(is_past)
+        };
+        self.is_failed = matches!(&result, Some(Err(error)) if !is_bad_task(&error.kind()));
         result
     }
 
     fn try_step<R>(&mut self, read: impl Fn(&[u8], Archive<'_>) -> Result<R>) -> Result<Option<R>> {
+        self.tracker.pod().shared.require_not_held()?;
         if self.place.is_none() {
             if self.which == Which::Try {
                 self.tracker.look_at_holders()?;
@@ -71,7 +80,7 @@ impl Cursor {
                     Ok(Some(found)) => return Ok(Some(found)),
                     Ok(None) => {}
                     // Removed in between.
-                    Err(error) if error.kind() == crate::ErrorKind::KeyNotFound => {}
+                    Err(error) if error.kind() == ErrorKind::KeyNotFound => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -93,7 +102,12 @@ impl Cursor {
 }
 
 fn key_of(key: &[u8]) -> Result<Key> {
-    Key::decode(key).map_err(|what| crate::Error::new(crate::ErrorKind::InvalidKey, what))
+    Key::decode(key).map_err(|what| crate::Error::new(ErrorKind::InvalidKey, what))
+}
+
+/// A value; what is wrong with it names its key.
+fn value_of(key: &[u8], value: Archive<'_>) -> Result<Value> {
+    value.node().to_value().map_err(|error| error.about(format_args!("key {}", shown(key))))
 }
 
 macro_rules! loops {
@@ -138,7 +152,7 @@ loops! {
     /// assert_eq!((key.as_str(), &value["_tries"]), (Some("a"), &1.into()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    TaskItems: (Key, Value) = |key, value| Ok((key_of(key)?, value.node().to_value()?));
+    TaskItems: (Key, Value) = |key, value| Ok((key_of(key)?, value_of(key, value)?));
     /// Values of tasks.
     ///
     /// ```
@@ -148,7 +162,7 @@ loops! {
     /// assert_eq!(tracker.todo_values().next().unwrap()?["_done"], false);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    TaskValues: Value = |_key, value| value.node().to_value();
+    TaskValues: Value = |key, value| value_of(key, value);
 }
 
 /// Loops and questions that may be about aborted tasks too: tastypy's `allow_aborted=True`.

@@ -129,6 +129,7 @@ impl Tracker {
     /// What living workers hold.
     fn keys_in_work(&self) -> Result<HashSet<Key>> {
         let shared = &self.pod().shared;
+        shared.require_not_held()?;
         shared.enter()?;
         if shared.control.tasks.claims.get() == 0 {
             return Ok(HashSet::new());
@@ -249,6 +250,7 @@ impl Tracker {
     /// Puts back what dead workers hold, where that may be written.
     fn end_dead_claims(&self) -> Result<()> {
         let pod = self.pod();
+        pod.shared.require_not_held()?;
         pod.shared.enter()?;
         if pod.require_writable().is_ok() {
             pod.shared.with_claims(pod.options.writing(), |locked, batch| locked.look_at_holders(0, batch))?;

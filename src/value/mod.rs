@@ -43,12 +43,13 @@ mod tests;
 mod writing;
 
 pub(crate) use archive::archived::{Archive, validate};
+pub(crate) use archive::number::widened;
 pub(crate) use archive::text::write_string;
 pub(crate) use editing::edit::{Edit, Outcome, apply};
 pub(crate) use editing::sum::Number;
 pub(crate) use editing::task::{Change, Task, change, field};
 pub(crate) use reading::node::Node;
-pub(crate) use reading::path::{Step, parse_pointer, pointer_of, resolve};
+pub(crate) use reading::path::{Step, parse_pointer, place_of, pointer_of, resolve};
 pub(crate) use writing::encode::{encode, encode_json};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use writing::stored::Encoded;

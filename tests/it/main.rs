@@ -39,6 +39,7 @@ mod tidy;
 mod tracker;
 mod tracker_cases;
 mod unclaimed;
+mod under_the_lock;
 mod workers;
 
 /// The entry of processes that tests start: see `support::Child`.
@@ -73,6 +74,7 @@ fn child_entry() {
         tastypy::CHILDREN,
         tracker_cases::CHILDREN,
         unclaimed::CHILDREN,
+        under_the_lock::CHILDREN,
         workers::CHILDREN,
         workers::FORKING,
     ]);

@@ -2,7 +2,7 @@
 
 use crate::support::{Role, directory};
 use serde_json::{Value, json};
-use tastypod::{Error, ErrorKind, Options, Pod};
+use tastypod::{At, Error, ErrorKind, Key, Options, Pod, Result};
 
 pub const CHILDREN: &[Role] = &[];
 
@@ -125,6 +125,178 @@ fn a_guard_is_joined_by_its_thread_and_hidden_from_others() {
     });
     guard.commit().unwrap();
     assert_eq!((pod.get("k").unwrap(), pod.len()), (Some(json!(2)), 2));
+}
+
+#[test]
+fn a_guard_that_an_early_error_drops_leaves_nothing() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    pod.set("from", 1).unwrap();
+    let version = pod.version();
+    let moved = |to: &str| {
+        let guard = pod.lock()?;
+        pod.at("from").add(-1)?;
+        pod.at(to).add(1)?;
+        guard.commit()
+    };
+    assert_eq!(moved("absent").unwrap_err().kind(), ErrorKind::KeyNotFound);
+    assert_eq!((pod.get("from").unwrap(), pod.version()), (Some(json!(1)), version));
+    pod.set("to", 0).unwrap();
+    moved("to").unwrap();
+    assert_eq!((pod.get("from").unwrap(), pod.get("to").unwrap()), (Some(json!(0)), Some(json!(1))));
+}
+
+#[test]
+fn a_path_into_an_absent_key_is_an_error_unless_it_says_what_to_make() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    let version = pod.version();
+    type Ending = (&'static str, fn(&At<'_>) -> Result<()>);
+    let endings: [Ending; 11] = [
+        ("set", |at| at.set(1)),
+        ("set_if_absent", |at| at.set_if_absent(1).map(drop)),
+        ("add", |at| at.add(1).map(drop)),
+        ("add_i64", |at| at.add_i64(1).map(drop)),
+        ("push", |at| at.push(1)),
+        ("extend", |at| at.extend([1])),
+        ("insert", |at| at.insert(0, 1)),
+        ("pop", |at| at.pop().map(drop)),
+        ("merge", |at| at.merge(json!({"a": 1}))),
+        ("splice", |at| at.splice(.., [1]).map(drop)),
+        ("update", |at| at.update(|_| ())),
+    ];
+    for (name, ending) in endings {
+        for at in [pod.at("k"), pod.at("k").key("a"), pod.at("k").index(0)] {
+            let error = ending(&at).expect_err(name);
+            assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{name}: {error}");
+            assert!(error.to_string().contains("key k is absent") && error.to_string().contains("or_insert"), "{name}: {error}");
+        }
+    }
+    let at = pod.at("k").key("a");
+    assert_eq!((at.get().unwrap(), at.contains().unwrap(), at.remove().unwrap()), (None, false, None));
+    assert_eq!(pod.at("k").remove().unwrap(), None);
+    assert_eq!((pod.len(), pod.version()), (0, version));
+    let transactions = pod.stats().unwrap().transactions;
+
+    let hits = pod.at("page").or_insert(json!({})).key("hits");
+    assert_eq!((hits.get().unwrap(), pod.len()), (None, 0));
+    assert_eq!((hits.add(1).unwrap(), hits.add(1).unwrap()), (json!(1), json!(2)));
+    pod.at("list").or_insert(json!([])).push(1).unwrap();
+    pod.at("list").or_insert(json!([])).push(2).unwrap();
+    // Made also where the ending changes nothing in it, and not where the ending fails.
+    assert_eq!(pod.at("empty").or_insert(json!([])).pop().unwrap(), None);
+    assert!(matches!(pod.at("failed").or_insert(json!([])).add(1).unwrap_err().kind(), ErrorKind::TypeMismatch { .. }));
+    assert_eq!(pod.get("page").unwrap(), Some(json!({"hits": 2})));
+    assert_eq!(pod.get("list").unwrap(), Some(json!([1, 2])));
+    assert_eq!(pod.get("empty").unwrap(), Some(json!([])));
+    assert_eq!(pod.get("failed").unwrap(), None);
+    pod.transaction(|txn| txn.at("page").or_insert(json!({})).key("hits").add(1).map(drop)).unwrap();
+    assert_eq!(hits.get().unwrap(), Some(json!(3)));
+    let behind = pod.at("page").key("hits").or_insert(0).add(1).unwrap_err();
+    assert!(behind.kind() == ErrorKind::InvalidValue && behind.to_string().contains("/hits"), "{behind}");
+    assert_eq!(pod.stats().unwrap().transactions, transactions + 6, "one commit each");
+}
+
+#[test]
+fn the_first_the_last_and_what_is_wanted_of_many_are_the_same_alone_and_in_a_transaction() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    let named = |entry: Option<(Key, Value)>| entry.map(|(key, value)| (key.to_string(), value));
+    assert_eq!((pod.first().unwrap(), pod.last().unwrap(), pod.pop_first().unwrap()), (None, None, None));
+    pod.extend((0..6).map(|n| (n, n))).unwrap();
+    pod.remove(0).unwrap();
+    pod.remove(5).unwrap();
+    assert_eq!((named(pod.first().unwrap()), named(pod.last().unwrap())), (Some(("1".into(), 1.into())), Some(("4".into(), 4.into()))));
+    assert_eq!(pod.get_many([4, 5, 1]).unwrap(), [Some(json!(4)), None, Some(json!(1))]);
+    let version = pod.version();
+    let guard = pod.lock().unwrap();
+    assert_eq!(named(pod.pop_first().unwrap()), Some(("1".into(), 1.into())));
+    pod.remove(4).unwrap();
+    assert_eq!((named(pod.first().unwrap()), named(pod.last().unwrap())), (Some(("2".into(), 2.into())), Some(("3".into(), 3.into()))));
+    pod.set(1, "again").unwrap();
+    assert_eq!(
+        (named(pod.last().unwrap()), pod.get_many([1, 4]).unwrap()),
+        (Some(("1".into(), "again".into())), vec![Some("again".into()), None])
+    );
+    assert_eq!((pod.retain(|key, value| key == &3 || value == "again").unwrap(), keys(&pod)), (1, vec!["3".into(), "1".into()]));
+    guard.commit().unwrap();
+    assert_eq!(keys(&pod), ["3", "1"]);
+    assert_eq!(u64::from(pod.version()), u64::from(version) + 1);
+    assert_eq!(pod.remove_if(1, |value| value == "other").unwrap(), None);
+    assert_eq!(pod.remove_if(1, |value| value == "again").unwrap(), Some("again".into()));
+    assert_eq!((pod.get_or_insert_with(1, || 7).unwrap(), pod.get_or_insert_with(1, || 8).unwrap()), (7.into(), 7.into()));
+    assert_eq!(pod.pop_first().unwrap().unwrap().0, 3i64);
+    pod.set_raw_json("huge", "1e400").unwrap();
+    assert!(pod.get_many(["huge"]).unwrap_err().to_string().contains("key huge"));
+    assert!(pod.last().unwrap_err().to_string().contains("key huge"));
+    assert_eq!(pod.retain(|_, _| false).unwrap(), 2);
+    assert!(pod.is_empty() && pod.verify().unwrap().is_clean());
+}
+
+#[test]
+fn what_the_types_are_is_said_to_other_libraries() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    assert!(std::panic::catch_unwind(|| pod.update_or_insert("k", 0, |_| panic!("in the middle"))).is_err());
+    pod.set("k", 1).unwrap();
+    let error = std::io::Error::from(pod.at("absent").set(1).unwrap_err());
+    assert!(error.kind() == std::io::ErrorKind::NotFound && error.to_string().contains("absent"), "{error}");
+    assert_eq!(std::io::Error::from(Pod::open("/proc/self/mem/x").unwrap_err()).kind(), std::io::ErrorKind::NotADirectory);
+    let key = pod.keys().next().unwrap().unwrap();
+    assert!(key == *"k" && key == "k" && key != 1i64 && Key::from(1) == 1i64);
+    assert_eq!((String::try_from(key.clone()).unwrap(), u64::try_from(Key::from(7)).unwrap()), ("k".to_owned(), 7));
+    assert!(matches!(i64::try_from(key).unwrap_err().kind(), ErrorKind::TypeMismatch { .. }));
+    assert!(u64::try_from(Key::from(-1)).unwrap_err().to_string().contains("-1"));
+    let stats = pod.stats().unwrap();
+    assert_eq!(serde_json::to_value(&stats).unwrap()["keys"], 1);
+    assert!(stats.to_string().starts_with("1 keys, ") && stats.to_string().contains(&format!("process {}", std::process::id())), "{stats}");
+    assert_eq!(tastypod::Version::from(u64::from(pod.version())), pod.version());
+}
+
+#[test]
+fn a_number_beyond_64_bits_keeps_nobody_from_removing_it_or_from_what_stands_behind() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    let wide = 1i128 << 100;
+    let nearest = json!([2f64.powi(100), 1]);
+    let set = || {
+        pod.set("wide", [wide, 1]).unwrap();
+        pod.set_raw_json("huge", "-1e400").unwrap();
+        pod.set("last", 1).unwrap();
+    };
+    set();
+    assert_eq!(serde_json::from_str::<Value>(&pod.raw_json("wide").unwrap().unwrap()).unwrap(), nearest, "as serde_json reads it");
+    // What is read or written back is not rounded.
+    for error in [pod.get("wide").unwrap_err(), pod.update("wide", |_| ()).unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::InvalidValue);
+        assert!(error.to_string().contains("would be rounded"), "{error}");
+    }
+    let of_items = |items: Vec<Result<(Key, Value)>>| {
+        let items: Vec<String> =
+            items.into_iter().map(|item| item.map_or_else(|error| error.to_string(), |(key, value)| format!("{key}={value}"))).collect();
+        assert!(items[0].contains("key wide") && items[1].contains("key huge"), "{items:?}");
+        assert_eq!(items[2], "last=1");
+    };
+    of_items(pod.iter().collect());
+    of_items(pod.iter_live().collect());
+    of_items(pod.snapshot().unwrap().iter().collect());
+    of_items(pod.transaction(|txn| Ok(txn.iter().collect())).unwrap());
+    assert!(pod.transaction(|txn| txn.entries()).unwrap_err().to_string().contains("key wide"));
+    let guard = pod.lock().unwrap();
+    of_items(pod.iter().collect());
+    assert_eq!(pod.iter_as::<(i128, u8)>().next().unwrap().unwrap().1, (wide, 1));
+    guard.rollback();
+    let error = pod.extend([("good", 1.0), ("bad", f64::NAN)]).unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidValue && error.to_string().contains("key bad"), "{error}");
+
+    assert_eq!(pod.at("wide").index(0).remove().unwrap(), Some(nearest[0].clone()));
+    set();
+    assert_eq!(pod.remove("wide").unwrap(), Some(nearest.clone()));
+    assert_eq!(pod.remove("huge").unwrap(), Some(json!(f64::MIN)));
+    set();
+    assert_eq!(pod.insert("wide", 1).unwrap(), Some(nearest));
+    assert_eq!(pod.transaction(|txn| txn.remove("huge")).unwrap(), Some(json!(f64::MIN)));
+    assert_eq!(pod.len(), 2);
 }
 
 #[test]

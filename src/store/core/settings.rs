@@ -100,6 +100,14 @@ impl Wanted {
     }
 }
 
+/// Fails for files that hold no entries.
+pub(crate) fn require_file_size(entries: Option<u64>) -> Result<()> {
+    if entries != Some(0) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidValue, "file_size: a file cannot hold 0 entries; give 1 or more, such as 4096; nothing was changed"))
+}
+
 /// Fails for a backoff that makes no delays, and that could not be stored: JSON has neither infinite numbers nor NaN.
 pub(crate) fn require_delays(backoff: Option<(u64, f64, u64)>) -> Result<()> {
     match backoff {

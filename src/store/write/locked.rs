@@ -18,7 +18,18 @@ const LOOK_AT_OWNER: Duration = Duration::from_millis(100);
 
 thread_local! {
     /// The stores whose mutex this thread holds, with the fork generation that took it.
-    static HELD: RefCell<Vec<(usize, u64)>> = const { RefCell::new(Vec::new()) };
+    static HELD: RefCell<Held> = const { RefCell::new(Vec::new()) };
+}
+
+type Held = Vec<(usize, u64, HeldBy)>;
+
+/// What runs while a thread holds the mutex, for whom it has to tell that a call cannot be made meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum HeldBy {
+    /// A single call or a transaction, and so at most a closure of the caller's.
+    Closure,
+    /// A guard in the caller's hand.
+    Guard,
 }
 
 /// Proof that this thread holds the mutex of a store, and that the store is in order. Dropping it unlocks.
@@ -69,7 +80,7 @@ impl<S: Deref<Target = Shared>> Locked<S> {
     #[inline]
     fn hold(shared: S, writing: Writing, acquired: Acquired) -> Result<Locked<S>> {
         // A thread that exits may have lost the list already: then only the mutex itself tells re-entry.
-        let _ = HELD.try_with(|held| held.borrow_mut().push((std::ptr::from_ref(&*shared) as usize, fork::generation())));
+        let _ = HELD.try_with(|held| held.borrow_mut().push((std::ptr::from_ref(&*shared) as usize, fork::generation(), HeldBy::Closure)));
         let locked = Locked { shared, writing, generation: fork::generation(), released: Cell::new(false), _not_send: PhantomData };
         locked.shared.note_holder();
         // An owner may also have left between seal and commit without dying: by a panic, or because this process could not
@@ -124,22 +135,42 @@ impl<S: Deref<Target = Shared>> Drop for Locked<S> {
 }
 
 impl Shared {
+    /// What runs while this thread holds the mutex of this store, if it does.
+    #[inline]
+    fn held_by(&self) -> Option<HeldBy> {
+        let id = std::ptr::from_ref(self) as usize;
+        let held_by =
+            |held: &RefCell<Held>| held.borrow().iter().find(|entry| (entry.0, entry.1) == (id, fork::generation())).map(|entry| entry.2);
+        HELD.try_with(held_by).unwrap_or(None)
+    }
+
     /// Whether this thread holds the mutex of this store.
     #[inline]
     pub(crate) fn is_held_here(&self) -> bool {
-        let id = std::ptr::from_ref(self) as usize;
-        HELD.try_with(|held| held.borrow().iter().any(|entry| *entry == (id, fork::generation()))).unwrap_or(false)
+        self.held_by().is_some()
     }
 
-    /// Fails inside a closure that runs under this store's mutex: waiting for it would never end.
+    /// Says that a guard is what holds the mutex that this thread holds.
+    pub(crate) fn note_guard(&self) {
+        let id = std::ptr::from_ref(self) as usize;
+        let _ = HELD.try_with(|held| held.borrow_mut().iter_mut().filter(|entry| entry.0 == id).for_each(|entry| entry.2 = HeldBy::Guard));
+    }
+
+    /// Fails where this thread holds this store's mutex: waiting for it would never end, and what is committed is not what the thread
+    /// has made of it.
     #[inline]
     pub(crate) fn require_not_held(&self) -> Result<()> {
-        if self.is_held_here() { Err(self.is_reentrant()) } else { Ok(()) }
+        self.held_by().map_or(Ok(()), |by| Err(self.is_reentrant(by)))
     }
 
     #[cold]
-    fn is_reentrant(&self) -> Error {
-        let message = "a call on the store from inside a closure that changes the same store; use the closure's argument instead";
+    pub(crate) fn is_reentrant(&self, by: HeldBy) -> Error {
+        let message = match by {
+            HeldBy::Closure => "a call on the store from inside a closure that runs under its lock; use the closure's argument instead",
+            HeldBy::Guard => {
+                "this thread holds a guard on the store, and the call works on what is committed; commit the guard or drop it first"
+            }
+        };
         Error::new(ErrorKind::Reentrant, format!("{}: {message}", self.directory.display()))
     }
 
@@ -215,7 +246,7 @@ impl Shared {
     #[cold]
     fn mutex_failed(&self, error: std::io::Error) -> Error {
         if robust_mutex::is_held_by_caller(&error) {
-            return self.is_reentrant();
+            return self.is_reentrant(HeldBy::Closure);
         }
         Error::caused(
             ErrorKind::Io,

@@ -199,6 +199,14 @@ impl<S: Deref<Target = Shared>> Transaction<S> {
         Ok(before.wrapping_add_signed(changed))
     }
 
+    /// Of every key that the transaction wrote to, the record that was there before and the value that is there now.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = Result<(Option<Record<'_>>, Option<Archive<'_>>)>> {
+        self.buffers.pending.iter().map(|pending| {
+            let before = self.shared().get(pending.hash, &self.bytes[pending.key.clone()])?;
+            Ok((before, pending.value.clone().map(|span| self.values.get(span))))
+        })
+    }
+
     /// The keys that the transaction has set anew, in order, with their values: they come behind all stored ones.
     pub(crate) fn added(&self) -> Vec<(&[u8], Archive<'_>)> {
         let mut added: Vec<&Pending> =

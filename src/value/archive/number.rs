@@ -63,6 +63,12 @@ pub(in crate::value) fn scan(text: &[u8], start: usize) -> Option<(usize, bool)>
     Some((end, end == integer_end))
 }
 
+/// The float that reads as an `f32` does, `0.1` and not `0.10000000149011612`, as serde_json writes them.
+pub(crate) fn widened(value: f32) -> f64 {
+    let spelled = value.to_string().parse().unwrap_or_else(|_| f64::from(value));
+    if spelled as f32 == value { spelled } else { f64::from(value) }
+}
+
 /// The float whose shortest form denotes the same decimal number as the JSON number `text`.
 pub(in crate::value) fn exact_float(text: &str) -> Option<f64> {
     let value: f64 = text.parse().ok()?;

@@ -56,16 +56,8 @@ pub(crate) struct Outcome<'a> {
 }
 
 /// Makes one edit at the end of `steps` and appends the new archive to `out`; on an error, or where nothing changes, `out`
-/// stays as it is. Without `root` the value itself is absent: an edit with an empty path may then create it.
-pub(crate) fn apply<'a>(root: Option<Archive<'a>>, steps: &[Step], edit: Edit<'_>, out: &mut Vec<u8>) -> Result<Outcome<'a>> {
-    let Some(archive) = root else {
-        if !steps.is_empty() {
-            return Err(path::absent(steps, 0));
-        }
-        let (part, outcome) = create(steps, edit)?;
-        writer::write(out, |writer| part.write(writer))?;
-        return Ok(outcome);
-    };
+/// stays as it is.
+pub(crate) fn apply<'a>(archive: Archive<'a>, steps: &[Step], edit: Edit<'_>, out: &mut Vec<u8>) -> Result<Outcome<'a>> {
     if let Edit::Add(Number::Int(number)) = edit
         && let Some(sum) = count(archive, steps, number, out)
     {
@@ -127,8 +119,8 @@ fn create<'a, 'e>(steps: &[Step], edit: Edit<'e>) -> Result<(Part<'e>, Outcome<'
             Part::Copy(values)
         }
         Edit::Remove | Edit::Insert(..) | Edit::Pop | Edit::Merge(_) | Edit::Splice(..) | Edit::Update(_) => {
-            let path = path::pointer_of(steps);
-            return Err(Error::new(ErrorKind::KeyNotFound, format!("the value has nothing at {path:?} to be changed; set it first")));
+            let message = format!("there is nothing at {} to be changed; set makes it", path::place_of(steps));
+            return Err(Error::new(ErrorKind::KeyNotFound, message));
         }
     };
     Ok((part, outcome))
@@ -335,8 +327,8 @@ impl<'a> Place<'a, '_> {
     fn bound(&self, index: i64, length: usize) -> Result<usize> {
         let from_start = if index < 0 { i128::from(index) + length as i128 } else { i128::from(index) };
         usize::try_from(from_start).ok().filter(|index| *index <= length).ok_or_else(|| {
-            let path = path::pointer_of(self.steps);
-            Error::new(ErrorKind::KeyNotFound, format!("the array at {path:?} in the value has {length} elements, and no place {index}"))
+            let (place, elements) = (path::place_of(self.steps), if length == 1 { "element" } else { "elements" });
+            Error::new(ErrorKind::KeyNotFound, format!("{place} has {length} {elements}, and no place {index}"))
         })
     }
 
@@ -471,7 +463,7 @@ fn elements_of(values: Archive<'_>) -> Result<&[ArchivedNode]> {
 }
 
 #[cold]
-fn not_added(steps: &[Step], why: &str) -> Error {
-    let path = path::pointer_of(steps);
-    Error::new(ErrorKind::InvalidValue, format!("cannot add to the number at {path:?} in the value: {why}; nothing was changed"))
+fn not_added(steps: &[Step], why: impl std::fmt::Display) -> Error {
+    let place = path::place_of(steps);
+    Error::new(ErrorKind::InvalidValue, format!("cannot add to {place}: {why}; nothing was changed"))
 }

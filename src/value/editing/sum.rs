@@ -40,21 +40,21 @@ impl From<Number> for Exact {
 }
 
 /// Integers stay exact; with a float the sum is one.
-pub(in crate::value) fn add(a: Exact, b: Exact) -> Result<Number, &'static str> {
+pub(in crate::value) fn add(a: Exact, b: Exact) -> Result<Number, String> {
     let float = |value: Exact| match value {
         Exact::Whole(value) => value as f64,
         Exact::Float(value) => value,
     };
     if let (Exact::Whole(a), Exact::Whole(b)) = (&a, &b) {
-        let sum = a.checked_add(*b).ok_or("the sum overflows")?;
+        let sum = a.checked_add(*b).ok_or_else(|| format!("the sum of {a} and {b} does not fit 128 bits"))?;
         return match (i64::try_from(sum), u64::try_from(sum)) {
             (Ok(sum), _) => Ok(Number::Int(sum)),
             (_, Ok(sum)) => Ok(Number::Uint(sum)),
-            _ => Err("the sum overflows 64 bits"),
+            _ => Err(format!("the sum {sum} does not fit an integer of 64 bits; an f64 can be added, and makes it a float")),
         };
     }
     let sum = float(a) + float(b);
-    if sum.is_finite() { Ok(Number::Float(sum)) } else { Err("the sum is not a finite number") }
+    if sum.is_finite() { Ok(Number::Float(sum)) } else { Err("the sum is not a finite number".to_owned()) }
 }
 
 pub(in crate::value) fn cell_of(number: Number) -> Cell {

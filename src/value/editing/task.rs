@@ -132,12 +132,12 @@ pub(crate) fn change(task: Archive<'_>, changes: &[Change<'_>], out: &mut Vec<u8
         let steps: &[Step] = &name.map(|name| Step::Key((*name).into())).into_iter().collect::<smallvec::SmallVec<[Step; 1]>>();
         let mut next = Arena::default();
         if is_last {
-            if !edit::apply(Some(task), steps, edit, out)?.changed {
+            if !edit::apply(task, steps, edit, out)?.changed {
                 out.extend_from_slice(task.as_bytes());
             }
             return Ok(());
         }
-        let (changed, (), span) = next.append(|out| Ok((edit::apply(Some(task), steps, edit, out)?.changed, ())))?;
+        let (changed, (), span) = next.append(|out| Ok((edit::apply(task, steps, edit, out)?.changed, ())))?;
         if changed {
             (arena, current) = (next, Some(span));
         }

@@ -121,6 +121,12 @@ impl<'a> Deserializer<'a> for Node<'a> {
     }
 
     fn deserialize_f32<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        // Serde's own visitor would make these infinite.
+        if let Some(value) = self.as_f64()
+            && (value as f32).is_infinite()
+        {
+            return Err(Fault::invalid(format!("the number {value:e} does not fit an f32; read it as an f64")));
+        }
         self.deserialize_f64(visitor)
     }
 

@@ -166,15 +166,21 @@ impl<'a> Node<'a> {
 
     /// The value as a `serde_json::Value`; `InvalidValue` if that would round a number.
     pub(crate) fn to_value(self) -> Result<Value> {
-        Ok(self.value()?)
+        Ok(self.value(|digits| number::exact_float(digits).map(Value::from).ok_or_else(|| rounded(digits)))?)
     }
 
-    fn value(self) -> std::result::Result<Value, Fault> {
+    /// The value of what is gone: as serde_json reads its text, numbers beyond 64 bits as the nearest float.
+    pub(crate) fn to_nearest_value(self) -> Result<Value> {
+        let nearest = |digits: &str| digits.parse::<f64>().map(|value| Value::from(value.clamp(f64::MIN, f64::MAX)));
+        Ok(self.value(|digits| nearest(digits).map_err(|_| rounded(digits)))?)
+    }
+
+    fn value(self, number: impl Fn(&str) -> std::result::Result<Value, Fault> + Copy) -> std::result::Result<Value, Fault> {
         match self.shape() {
             Shape::Array(elements) => {
                 let mut values = Vec::with_capacity(elements.len());
                 for (index, element) in elements.iter().enumerate() {
-                    values.push(Node(element).value().map_err(|fault| fault.below(index))?);
+                    values.push(Node(element).value(number).map_err(|fault| fault.below(index))?);
                 }
                 Ok(Value::Array(values))
             }
@@ -185,12 +191,12 @@ impl<'a> Node<'a> {
                     // Most are scalars: made in place, a `Value` is not copied once more.
                     match Node(&entry.value).scalar() {
                         Some(value) => map.insert(key, value),
-                        None => map.insert(key, Node(&entry.value).value().map_err(|fault| fault.below(entry.key()))?),
+                        None => map.insert(key, Node(&entry.value).value(number).map_err(|fault| fault.below(entry.key()))?),
                     };
                 }
                 Ok(Value::Object(map))
             }
-            Shape::Number(digits) => number::exact_float(digits).map(Value::from).ok_or_else(|| rounded(digits)),
+            Shape::Number(digits) => number(digits),
             _ => Ok(self.scalar().unwrap_or_default()),
         }
     }

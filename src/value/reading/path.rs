@@ -57,6 +57,11 @@ pub(crate) fn pointer_of(steps: &[Step]) -> String {
     pointer
 }
 
+/// Where a path leads, for messages: a path of no steps is the value itself.
+pub(crate) fn place_of(steps: &[Step]) -> String {
+    if steps.is_empty() { "the value".to_owned() } else { format!("{} in the value", pointer_of(steps)) }
+}
+
 /// The part of `root` that the steps lead to, or `None` where a key or an index is absent. A step into what has no parts,
 /// or parts of another sort, is a `TypeMismatch`.
 pub(crate) fn resolve<'a>(root: Node<'a>, steps: &[Step]) -> Result<Option<Node<'a>>> {
@@ -101,7 +106,8 @@ pub(in crate::value) fn walk<'a>(root: Node<'a>, steps: &[Step]) -> Result<Found
                 containers.push((node, node.len()));
                 return Ok(Found { containers, leaf: Leaf::Absent });
             }
-            Taken::End | Taken::Absent => return Err(absent(steps, depth)),
+            Taken::Absent => return Err(outside(steps, depth, node.len())),
+            Taken::End => return Err(absent(steps, depth)),
         }
     }
     Ok(Found { containers, leaf: Leaf::Present(node) })
@@ -165,15 +171,26 @@ fn impassable(node: Node<'_>, steps: &[Step], depth: usize) -> Error {
 /// The error for a part that has another type than the call needs.
 #[cold]
 pub(in crate::value) fn mismatch(steps: &[Step], expected: &'static str, node: Node<'_>) -> Error {
-    let (path, found) = (pointer_of(steps), node.kind_name());
-    let place = if path.is_empty() { "the value".to_owned() } else { format!("{path} in the value") };
-    let message = format!("{place} is {found}, but the call needs {expected}");
-    Error::new(ErrorKind::TypeMismatch { path, expected, found }, message)
+    let found = node.kind_name();
+    let message = format!("{} is {found}, but the call needs {expected}", place_of(steps));
+    Error::new(ErrorKind::TypeMismatch { path: pointer_of(steps), expected, found }, message)
 }
 
-/// The error for a step that leads nowhere.
+/// The error for an index outside of its array.
 #[cold]
-pub(in crate::value) fn absent(steps: &[Step], depth: usize) -> Error {
+fn outside(steps: &[Step], depth: usize, length: usize) -> Error {
+    let (place, elements) = (place_of(&steps[..depth]), if length == 1 { "element" } else { "elements" });
+    let index = pointer_of(&steps[depth..=depth]);
+    let message = format!("{place} has {length} {elements}, and none at index {}; push and insert add to it", &index[1..]);
+    Error::new(ErrorKind::KeyNotFound, message)
+}
+
+/// The error for a step on the way that leads nowhere.
+#[cold]
+fn absent(steps: &[Step], depth: usize) -> Error {
     let path = pointer_of(&steps[..=depth]);
-    Error::new(ErrorKind::KeyNotFound, format!("the value has nothing at {path}; only the last step of a path may be added"))
+    Error::new(
+        ErrorKind::KeyNotFound,
+        format!("the value has nothing at {path}, and a path makes only its last step; set {path} to an object or array first"),
+    )
 }

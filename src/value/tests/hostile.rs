@@ -36,7 +36,7 @@ proptest! {
             let index = at.index(archive.node().len()) as i64;
             let mut out = Vec::new();
             let new = encoded("a new text in the middle");
-            apply(Some(archive), &[Step::Index(index)], Edit::Set(new.archive()), &mut out).unwrap();
+            apply(archive, &[Step::Index(index)], Edit::Set(new.archive()), &mut out).unwrap();
             prop_assert!(check_and_walk(&out));
         }
     }

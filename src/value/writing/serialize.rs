@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::ser::{self, Serializer};
 
 use crate::value::archive::fault::Fault;
-use crate::value::archive::number::ShortText;
+use crate::value::archive::number::{self, ShortText};
 use crate::value::archive::text::{RAW_NUMBER, RAW_VALUE};
 use crate::value::writing::json;
 use crate::value::writing::writer::{Begun, Cell, Writer};
@@ -148,7 +148,7 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
     }
 
     fn serialize_f32(self, value: f32) -> Result<(), Fault> {
-        self.serialize_f64(f64::from(value))
+        self.serialize_f64(number::widened(value))
     }
 
     fn serialize_f64(self, value: f64) -> Result<(), Fault> {
