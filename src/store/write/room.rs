@@ -2,20 +2,22 @@
 //!
 //! A removal makes the log longer, by a mark, and gives nothing back before the segment with what it removed is cleaned: for that what
 //! is live in it must be copied elsewhere first. So a batch that takes room leaves as much of the log ready, and unused, as the
-//! cleaning of any segment needs: a segment and a little, or as much as there is in the only one ([`Shared::kept`]). What is kept has no place of its own. It is what
-//! is ready behind the log's end, with the free segments that have their blocks.
+//! cleaning of any segment needs: a segment and a little, or as much as there is in the only one ([`Shared::kept`]). What is kept has no
+//! place of its own: it is what is ready behind the log's end, and free segments that have their blocks.
 //!
-//! | a batch that                      | may use                                                                        |
-//! |-----------------------------------|--------------------------------------------------------------------------------|
-//! | sets a value                      | what is left beyond what must be kept                                          |
+//! | a batch that                       | may use                                                                            |
+//! |------------------------------------|------------------------------------------------------------------------------------|
+//! | sets a value                       | what is left beyond what must be kept                                              |
 //! | removes, or only moves and settles | all of it, while the rest suffices to clean the segment with the fewest live bytes |
 //!
-//! Where that fails, the holder of the mutex cleans a segment at once and tries again, as long as that gives anything.
+//! Where that fails, the holder of the mutex cleans the segment that gives most and tries again, as long as one gives anything; at last a
+//! removal may use the rest.
 //!
-//! A log of one segment has no other to be copied to: the rest of its segment gives its blocks back, and a segment behind all
-//! others gets as many as are needed. Its number is noted before in `log.holes`, and `log.limit` is 0 from then on: nobody writes
-//! behind the end of a segment with such a number before he has allocated what he writes, and when it is free it counts as punched. So a kill leaves
-//! nothing to be put right.
+//! A log of one segment has no other to be copied to: what it does not use of its segment gives its blocks back, and a segment behind all
+//! others gets as many as are needed. The number of a segment that is left so is noted before in `log.holes`: the ready count does not
+//! speak for those up to it. While the log ends in one, whoever writes allocates first (`log.limit` is 0), and when it becomes free it is
+//! filled, or counts as punched. So a kill leaves nothing to be put right but blocks that nobody uses, which the next one who needs some
+//! gives back.
 
 use crate::error::{ErrorKind, Result};
 use crate::limits::SEGMENT_BYTES;
@@ -164,8 +166,11 @@ impl Shared {
             Some(entered) => entered.from.bytes() + JUMP_BYTES,
         };
         if self.may_have_holes(tail)? {
+            // In pieces for which it does not matter how much the disk has: most may be there.
             let from = tail.cursor.at.bytes();
-            self.allocate_log(from, here - from)?;
+            for start in (from..here).step_by(CHUNK_BYTES_MIN as usize) {
+                self.allocate_log(start, CHUNK_BYTES_MIN.min(here - start))?;
+            }
         } else {
             self.extend_log(here, if placement.entered.is_empty() { ahead } else { 0 })?;
         }
