@@ -16,6 +16,7 @@ use crate::support::{Child, Role, say};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -39,6 +40,8 @@ struct Recorder {
     log: PathBuf,
     pages: Vec<Page>,
     events: Vec<Event>,
+    /// Memory for the log's bytes.
+    now: Vec<u8>,
 }
 
 fn page_of(bytes: &[u8]) -> Page {
@@ -51,9 +54,14 @@ fn pages_of(path: &Path) -> Vec<Page> {
 
 impl Recorder {
     fn look(&mut self) {
-        let now = fs::read(&self.log).unwrap_or_default();
-        let is_new = |(at, bytes): &(usize, &[u8])| self.pages.get(*at).is_none_or(|before| before[..] != **bytes);
-        let changed: Vec<(usize, Page)> = now.chunks(PAGE).enumerate().filter(is_new).map(|(at, bytes)| (at, page_of(bytes))).collect();
+        let file = fs::File::open(&self.log);
+        self.now.resize(file.as_ref().map_or(0, |file| file.metadata().map_or(0, |metadata| metadata.len() as usize)), 0);
+        if let Ok(file) = file {
+            file.read_exact_at(&mut self.now, 0).unwrap();
+        }
+        let is_new = |(at, bytes): &(usize, &[u8])| self.pages.get(*at).is_none_or(|before| before[..bytes.len()] != **bytes);
+        let changed: Vec<(usize, Page)> =
+            self.now.chunks(PAGE).enumerate().filter(is_new).map(|(at, bytes)| (at, page_of(bytes))).collect();
         for (at, page) in &changed {
             if self.pages.len() <= *at {
                 self.pages.resize(at + 1, Arc::new([0; PAGE]));
@@ -124,7 +132,7 @@ fn call(pod: &Pod, random: &mut Random, segment_bytes: usize) {
 fn record(path: &Path, calls: usize, random: &mut Random) -> Recording {
     let log = path.join(".live/log");
     let before = pages_of(&log);
-    let recorder = Arc::new(Mutex::new(Recorder { log, pages: before.clone(), events: Vec::new() }));
+    let recorder = Arc::new(Mutex::new(Recorder { log, pages: before.clone(), events: Vec::new(), now: Vec::new() }));
     let observed = Arc::clone(&recorder);
     crash::observe(move |point| observed.lock().unwrap().see(point));
     let durable = open(path, Durability::Disk);
@@ -230,9 +238,17 @@ impl Recording {
 fn write(path: &Path, pages: &[Page]) {
     let live = path.join(".live");
     fs::create_dir_all(&live).unwrap();
-    let mut bytes = Vec::with_capacity(pages.len() * PAGE);
-    pages.iter().for_each(|page| bytes.extend_from_slice(&page[..]));
-    fs::write(live.join("log"), bytes).unwrap();
+    let log = fs::File::create(live.join("log")).unwrap();
+    log.set_len((pages.len() * PAGE) as u64).unwrap();
+    // Pages that were never written are holes: most are.
+    let is_written = |page: &Page| page.iter().any(|byte| *byte != 0);
+    let mut at = 0;
+    for run in pages.chunk_by(|page, next| is_written(page) == is_written(next)) {
+        if is_written(&run[0]) {
+            log.write_all_at(&run.iter().flat_map(|page| &page[..]).copied().collect::<Vec<u8>>(), (at * PAGE) as u64).unwrap();
+        }
+        at += run.len();
+    }
     as_after_a_power_cut(&live);
 }
 
@@ -278,8 +294,10 @@ fn images(
         let seen = look(&path, &context);
         let after = recording.states.iter().rposition(|(_, state, _)| *state == seen);
         assert!(allowed.iter().any(|(_, state, _)| *state == seen), "{context}: seen {seen}, that of call {after:?}, allowed {allowed:?}");
-        // Of what was killed, and what was closed: the same.
-        assert_eq!(look(&path, &context), seen, "{context}, opened again");
+        if number % 4 == 0 {
+            // Of what was killed, and what was closed: the same.
+            assert_eq!(look(&path, &context), seen, "{context}, opened again");
+        }
         *tally.entry("images").or_default() += 1;
         *tally.entry(if allowed.last().is_some_and(|(_, state, _)| *state == seen) { "all" } else { "less" }).or_default() += 1;
         fs::remove_dir_all(&path).unwrap();
@@ -316,7 +334,7 @@ fn power_loss_role(arguments: &[String]) {
 /// Segments of 4 MiB make large images: thousands are made where they are small (the feature `small-segments`).
 #[test]
 fn a_power_cut_leaves_what_was_acknowledged_and_a_prefix_of_the_rest() {
-    let [seeds, calls, images] = if cfg!(feature = "small-segments") { ["5", "120", "300"] } else { ["1", "40", "24"] };
+    let [seeds, calls, images] = if cfg!(feature = "small-segments") { ["5", "120", "300"] } else { ["1", "40", "160"] };
     let mut child = Child::start("power_loss", &[seeds, calls, images]);
     let lines = child.lines();
     lines.iter().for_each(|line| println!("{line}"));

@@ -22,7 +22,7 @@ use crate::store::core::settings::{Settings, shown};
 use crate::store::core::shared::{Origin, Shared};
 use crate::store::read::snapshot::Instant;
 use crate::store::write::locked::Locked;
-use crate::sys::file;
+use crate::sys::file::{self, Kept};
 use crate::sys::map::FileMap;
 use hashbrown::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -91,7 +91,7 @@ pub(crate) fn copy_of(store: Arc<Shared>, how: &How, writing: Writing) -> Result
     let mut opening = Opening::acquire(&file::path_of(&locks), || file::open_again(&locks), how.timeout)?;
     opening.attach()?;
     copy.membership.join(opening, Some(copy.control))?;
-    copy.own_locks = Some(locks);
+    copy.own_locks = Some(Kept::of(locks));
     let known_file = file::in_memory("known").map_err(failed)?;
     let known = MappedWords::new(FileMap::new(&known_file, ORDER_BYTES_MAX, 1, true).map_err(failed)?);
     let origin = Origin { store, writing, known, known_file };

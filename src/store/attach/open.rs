@@ -23,7 +23,7 @@ use crate::store::core::files::{CONTROL, Files, INDEX, LIVE, LOCKS, LOG, ORDER, 
 use crate::store::core::how::How;
 use crate::store::core::membership::Opening;
 use crate::store::core::shared::{Mode, Shared};
-use crate::sys::file;
+use crate::sys::file::{self, Kept};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -102,7 +102,7 @@ fn open_reader(directory: &Path, how: &How) -> Result<Shared> {
     let mut shared = load::open_alone(directory, how, copied)?;
     // What was loaded from the shards needs nothing of the log.
     if path.exists() && !shared.heap.map().is_writable() {
-        shared.private_pin = Some(shared.membership.lasting_pin(&path, shared.control.commit.newest())?);
+        shared.private_pin = Some(Kept::of(shared.membership.lasting_pin(&path, shared.control.commit.newest())?));
     }
     drop(opening);
     Ok(shared)

@@ -17,7 +17,7 @@ use crate::store::core::files::{CONTROL, Files, INDEX, LIVE, LOCKS, LOG, ORDER, 
 use crate::store::core::how::Writing;
 use crate::store::core::membership::Membership;
 use crate::sys::atomic::Ordering;
-use crate::sys::file::Kept;
+use crate::sys::file::{Kept, Open as _};
 use crate::sys::map::FileMap;
 use crate::sys::{file, fork};
 use std::fs::File;
@@ -93,11 +93,11 @@ pub(crate) struct Shared {
     pub(crate) auto: Auto,
     pub(crate) canon: &'static dyn Canon,
     /// Keeps the log of a [`Mode::Private`] as it was.
-    pub(crate) private_pin: Option<File>,
+    pub(crate) private_pin: Option<Kept>,
     /// The mapping behind `control` of a store in memory, which is nobody else's and ends with it.
     pub(crate) own_control: Option<FileMap>,
     /// The locks file of a copy in memory.
-    pub(crate) own_locks: Option<File>,
+    pub(crate) own_locks: Option<Kept>,
     /// Of a copy in memory: what it is a copy of.
     pub(crate) origin: Option<Box<Origin>>,
     /// The log has grown for so long without a flush that somebody should do one.
@@ -117,7 +117,7 @@ impl Shared {
 
     /// Where the locks file is to be opened.
     pub(crate) fn locks_path(&self) -> PathBuf {
-        self.own_locks.as_ref().map_or_else(|| self.live().join(LOCKS), file::path_of)
+        self.own_locks.as_ref().and_then(|locks| locks.file().ok()).map_or_else(|| self.live().join(LOCKS), file::path_of)
     }
 
     /// To be called first by every operation: in a child made by fork, joins the store in its own name.
