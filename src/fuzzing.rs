@@ -217,6 +217,10 @@ pub fn walk_value(bytes: &[u8]) -> Result<(String, Option<Value>), String> {
         assert!(node.eq_value(value));
     }
     assert_eq!(node.iter().count(), if node.is_array() { node.len() } else { 0 });
+    for (index, part) in node.iter().enumerate() {
+        assert!(node.index(index as i64).is_some_and(|found| found.eq_node(part)), "element {index} is found by its index");
+    }
+    let _ = (node.read::<Vec<u8>>(), node.read::<Vec<i64>>(), node.read::<Vec<f64>>(), node.read::<&[u8]>());
     for (index, (key, part)) in node.entries().enumerate() {
         assert!(node.get(key).is_some_and(|found| found.eq_node(part)), "entry {index} is found by its key");
     }

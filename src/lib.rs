@@ -69,6 +69,13 @@
 //! to date; so do writers now and then, after so many changes ([`Options::sync_at`]), and the last process that leaves. Those files alone are the store: copy them, read
 //! them, edit them while nobody has it open. What `sync` saved survives a power cut; with [`Durability::Disk`] every write does.
 //!
+//! # What takes how much
+//!
+//! A value has at most 256 MiB as it is stored ([`View::byte_len`]). An array of integers from 0 to 255 takes a byte an element, whatever Rust type it
+//! came from (`Vec<u8>`, `serde_bytes`, a `Value`); an array of other integers that fit an `i64`, or of floats, takes 8 bytes an element; the elements
+//! of all other arrays take 9 bytes each and what they consist of. In JSON all are arrays of numbers. `serde_bytes` copies or borrows an array of bytes in one piece, also as
+//! a field; a plain `Vec<u8>` is read element by element, as serde does.
+//!
 //! # Which call for what
 //!
 //! | wanted | call |

@@ -49,8 +49,8 @@ use crate::segment::heap::Position;
 pub(crate) use crate::segment::heap::{LOG_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// Changes with every change of a byte in this folder's formats.
-pub(crate) const FORMAT: u64 = 1;
+/// Changes with every change of a byte in this folder's formats, and of archived values.
+pub(crate) const FORMAT: u64 = 2;
 const LOG_MAGIC: &[u8; 8] = b"tastyLOG";
 const SEGMENT_MAGIC: &[u8; 8] = b"tastySEG";
 

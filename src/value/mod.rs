@@ -18,6 +18,9 @@
 //! | 7 string | text |
 //! | 8 array | position of its nodes, which are adjacent (4 bytes), and their count (4 bytes) |
 //! | 9 object | position of its entries, which are adjacent (4 bytes), and their count (4 bytes) |
+//! | 10 array of integers from 0 to 255 | position of its elements, which are adjacent (4 bytes), and their count (4 bytes). An element is a byte |
+//! | 11 array of integers | the same. An element is an `i64` |
+//! | 12 array of floats | the same. An element is an `f64`, finite |
 //!
 //! An entry of an object is 17 bytes: the text of its key (8), then its node (9). Keys are unique and keep their order.
 //!
@@ -26,13 +29,16 @@
 //! | of at most 8 bytes | the text, padded with ff |
 //! | longer | its length (4 bytes: the low 6 bits, then binary 10, then the rest), its position (4 bytes) |
 //!
+//! The last three are *packed*. The writer packs every array that has elements and can be packed, in the narrowest form that holds it, so one value
+//! has one form; no reader relies on that, and an array of nodes may hold anything.
+//!
 //! What nodes point to is written in the order of the nodes, each before the array or the entries it belongs to, and nothing
 //! is shared. So all that is below a node, or below neighbouring nodes, is one run of bytes, and an edit copies it whole.
 //!
 //! # Validity
 //!
 //! [`validate`] accepts exactly: every position leads to bytes of the archive that nothing else has led to, in the said order; text
-//! is UTF-8; numbers and short texts have the one form given above; keys are unique; arrays and objects are nested at
+//! is UTF-8; numbers and short texts have the one form given above; packed arrays have elements; keys are unique; arrays and objects are nested at
 //! most [`VALUE_DEPTH_MAX`](crate::limits::VALUE_DEPTH_MAX) deep. These are rkyv's archives, and its checks.
 
 mod archive;

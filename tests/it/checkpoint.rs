@@ -624,3 +624,47 @@ fn a_bad_edit_changes_nothing_and_can_be_taken_back() {
         require_clean(&pod);
     }
 }
+
+/// A value of every packed form, by its key, and how many bytes it may take.
+fn packed() -> Vec<(&'static str, Value, usize)> {
+    let bytes: Vec<u8> = (0..1 << 20).map(|index: u32| (index * 31 % 253) as u8).collect();
+    let integers: Vec<i64> = (0..1 << 17).map(|index| (index - 100) << (index % 40)).collect();
+    let floats: Vec<f64> = integers.iter().map(|value| *value as f64 / 8.0).chain([-0.0, 1.0, 1e300]).collect();
+    let size = |elements: usize, each: f64| (elements as f64 * each) as usize;
+    let limits = [size(bytes.len(), 1.05), size(integers.len(), 8.4), size(floats.len(), 8.4)];
+    vec![("bytes", json!(bytes), limits[0]), ("integers", json!(integers), limits[1]), ("floats", json!(floats), limits[2])]
+}
+
+#[test]
+fn packed_arrays_are_arrays_of_numbers_in_the_files() {
+    let directory = directory();
+    let path = directory.path().join("a.pod");
+    let require = |pod: &Pod| {
+        for (key, value, limit) in packed() {
+            assert!(pod.view(key).unwrap().unwrap().byte_len() <= limit, "{key}");
+            assert_eq!(pod.raw_json(key).unwrap().unwrap(), value.to_string(), "{key}");
+            assert_eq!(pod.get(key).unwrap().unwrap().to_string(), value.to_string(), "{key}");
+        }
+        assert_eq!(pod.at("small").key("list").index(1).get().unwrap().unwrap(), 300);
+        assert_eq!(pod.raw_json("small").unwrap().unwrap(), r#"{"list":[1,300,3],"floats":[1.0,-0.0],"mixed":[1,2.0],"none":[]}"#);
+        let bytes = pod.get_as::<serde_bytes::ByteBuf>("bytes").unwrap().unwrap();
+        assert_eq!(pod.get_as::<Vec<u8>>("bytes").unwrap().unwrap(), *bytes);
+        require_clean(pod);
+    };
+    let pod = Pod::open(&path).unwrap();
+    let before = pod.stats().unwrap().live_bytes;
+    for (key, value, _) in packed() {
+        pod.set(key, &value).unwrap();
+    }
+    let grown = (pod.stats().unwrap().live_bytes - before) as usize;
+    assert!(grown <= packed().iter().map(|(_, _, limit)| limit).sum(), "{grown} bytes of records");
+    pod.set("small", json!({"list": [1, 2, 3], "floats": [1.0, -0.0], "mixed": [1, 2.0], "none": []})).unwrap();
+    pod.at("small").key("list").index(1).add(298).unwrap();
+    require(&pod);
+    drop(pod);
+    let from_log = Pod::open(&path).unwrap();
+    require(&from_log);
+    drop(from_log);
+    fs::remove_dir_all(path.join(".live")).unwrap();
+    require(&Pod::open(&path).unwrap());
+}

@@ -39,6 +39,9 @@ pub(in crate::value) mod tag {
     pub(crate) const TEXT: u8 = 7;
     pub(crate) const ARRAY: u8 = 8;
     pub(crate) const OBJECT: u8 = 9;
+    pub(crate) const BYTES: u8 = 10;
+    pub(crate) const INTS: u8 = 11;
+    pub(crate) const FLOATS: u8 = 12;
 }
 
 /// One archived value. All fields have alignment 1, so it may stand at any address.
@@ -47,7 +50,7 @@ pub(in crate::value) mod tag {
 #[repr(u8)]
 // Nodes are made of bytes by the writer, and only looked at as this type.
 #[allow(dead_code)]
-pub(in crate::value) enum ArchivedNode {
+pub(crate) enum ArchivedNode {
     Null = tag::NULL,
     False = tag::FALSE,
     True = tag::TRUE,
@@ -61,13 +64,19 @@ pub(in crate::value) enum ArchivedNode {
     Text(ArchivedString) = tag::TEXT,
     Array(#[bytecheck(omit_bounds)] ArchivedVec<ArchivedNode>) = tag::ARRAY,
     Object(#[bytecheck(omit_bounds)] ArchivedVec<ArchivedEntry>) = tag::OBJECT,
+    /// An array of integers from 0 to 255; like the next two never empty.
+    Bytes(ArchivedVec<u8>) = tag::BYTES,
+    /// An array of integers.
+    Ints(ArchivedVec<i64_ule>) = tag::INTS,
+    /// An array of floats, all finite.
+    Floats(ArchivedVec<f64_ule>) = tag::FLOATS,
 }
 
 /// One key of an object and its value.
 #[derive(CheckBytes)]
 #[bytecheck(crate = rkyv::bytecheck, bounds(__C: ArchiveContext, __C::Error: Source))]
 #[repr(C)]
-pub(in crate::value) struct ArchivedEntry {
+pub(crate) struct ArchivedEntry {
     key: ArchivedString,
     #[bytecheck(omit_bounds)]
     pub(in crate::value) value: ArchivedNode,
@@ -81,7 +90,7 @@ impl ArchivedEntry {
 }
 
 // SAFETY: `repr(u8)` with fields that are themselves `Portable`: little-endian numbers, `ArchivedString`, and
-// `ArchivedVec`, whose relative pointer is portable whatever it points to, here to these same two types. No field
+// `ArchivedVec`, whose relative pointer is portable whatever it points to, here to these same two types, bytes and numbers. No field
 // has padding or interior mutability, so layout and meaning are the same on every target. (The derive cannot say so
 // because its bounds would refer to themselves.)
 unsafe impl rkyv::Portable for ArchivedNode {}
@@ -101,6 +110,8 @@ enum NotCanonical {
     Padding,
     #[error("an object with the same key twice")]
     DuplicateKey,
+    #[error("a packed array without elements")]
+    PackedNothing,
 }
 
 // SAFETY: `verify` only adds conditions: memory safety rests on the checks of the fields, which the derive makes first.
@@ -113,6 +124,10 @@ where
         match self {
             Self::Uint(value) if i64::try_from(value.to_native()).is_ok() => fail!(NotCanonical::SmallUnsigned),
             Self::Float(value) if !value.to_native().is_finite() => fail!(NotCanonical::NotFinite),
+            Self::Bytes(elements) if elements.is_empty() => fail!(NotCanonical::PackedNothing),
+            Self::Ints(elements) if elements.is_empty() => fail!(NotCanonical::PackedNothing),
+            Self::Floats(elements) if elements.is_empty() => fail!(NotCanonical::PackedNothing),
+            Self::Floats(elements) if !elements.iter().all(|value| value.to_native().is_finite()) => fail!(NotCanonical::NotFinite),
             Self::Number(text) if number::classify(text.as_str()) != Some(number::Literal::Verbatim) => fail!(NotCanonical::Digits),
             Self::Number(text) | Self::Text(text) if !is_canonical(text) => fail!(NotCanonical::Padding),
             Self::Object(entries) => {
@@ -274,6 +289,7 @@ pub(in crate::value) fn depth(node: &ArchivedNode) -> usize {
     match node {
         ArchivedNode::Array(elements) => 1 + elements.as_slice().iter().map(depth).max().unwrap_or(0),
         ArchivedNode::Object(entries) => 1 + entries.as_slice().iter().map(|entry| depth(&entry.value)).max().unwrap_or(0),
+        ArchivedNode::Bytes(_) | ArchivedNode::Ints(_) | ArchivedNode::Floats(_) => 1,
         _ => 0,
     }
 }

@@ -65,7 +65,8 @@ pub(in crate::value) fn scan(text: &[u8], start: usize) -> Option<(usize, bool)>
 
 /// The float that reads as an `f32` does, `0.1` and not `0.10000000149011612`, as serde_json writes them.
 pub(crate) fn widened(value: f32) -> f64 {
-    let spelled = value.to_string().parse().unwrap_or_else(|_| f64::from(value));
+    // Where two decimals are equally short and near, `to_string` may choose the other one.
+    let spelled = serde_json::to_string(&value).ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| f64::from(value));
     if spelled as f32 == value { spelled } else { f64::from(value) }
 }
 

@@ -10,13 +10,16 @@ use hashbrown::HashMap;
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::archive::archived::{Archive, ArchivedEntry, ArchivedNode, NODE_BYTES, SMALL_OBJECT, find_entry};
+use crate::value::archive::archived::{Archive, ArchivedEntry, SMALL_OBJECT, find_entry};
+use crate::value::archive::elements::{Elements, Nodes};
 use crate::value::archive::fault::Fault;
 use crate::value::archive::number;
+use crate::value::editing::patch::{overwrite, patch};
 use crate::value::editing::sum::{Exact, Number, add, cell_of};
-use crate::value::reading::node::{Node, Nodes, Shape};
+use crate::value::reading::node::{Node, Shape};
 use crate::value::reading::path::{self, Containers, Found, Leaf, Step};
-use crate::value::writing::writer::{self, Cell, Writer};
+use crate::value::writing::array::Array;
+use crate::value::writing::writer::{self, Begun, Cell, Writer};
 
 /// What to do at the end of a path. Values come as archives: they are serialised before anything is locked.
 pub(crate) enum Edit<'e> {
@@ -84,23 +87,7 @@ pub(crate) fn apply<'a>(archive: Archive<'a>, steps: &[Step], edit: Edit<'_>, ou
 fn count(archive: Archive<'_>, steps: &[Step], number: i64, out: &mut Vec<u8>) -> Option<i64> {
     let leaf = path::resolve(archive.node(), steps).ok()??;
     let sum = leaf.as_i64()?.checked_add(number)?;
-    patch(archive, leaf.0, Cell::int(sum), out);
-    Some(sum)
-}
-
-/// Copies a whole archive, with one node overwritten. Neither the old nor the new one points anywhere.
-#[inline]
-fn patch(archive: Archive<'_>, node: &ArchivedNode, cell: Cell, out: &mut Vec<u8>) {
-    let base = out.len();
-    out.extend_from_slice(archive.as_bytes());
-    overwrite(&mut out[base..], archive, node, cell);
-}
-
-/// Overwrites a node in a copy of its archive.
-#[inline]
-fn overwrite(copy: &mut [u8], archive: Archive<'_>, node: &ArchivedNode, cell: Cell) {
-    let position = archive.position_of(std::slice::from_ref(node));
-    copy[position..position + NODE_BYTES].copy_from_slice(&cell.node_at(position));
+    patch(archive, None, leaf, Cell::int(sum), out).then_some(sum)
 }
 
 /// What the edit makes where there is nothing yet.
@@ -140,22 +127,29 @@ enum Part<'e> {
 }
 
 impl Part<'_> {
-    fn write(self, writer: &mut Writer<'_>) -> Result<(), Fault> {
-        match self {
-            Part::Cell(cell) => writer.push(cell),
-            Part::Copy(value) => writer.copy_archive(value),
-            Part::Value(value) => serde::Serialize::serialize(value, writer),
-            Part::Array(value) => {
-                let begun = writer.begin()?;
-                writer.copy_archive(value)?;
-                writer.end_array(begun)
+    /// Writes the part into the array, if it is one that has begun last.
+    fn write(self, writer: &mut Writer<'_>, array: Option<&mut Array>) -> Result<(), Fault> {
+        match (self, array) {
+            (Part::Nothing, _) => Ok(()),
+            (Part::Cell(cell), Some(array)) => writer.put_cell(array, cell),
+            (Part::Cell(cell), None) => writer.push(cell),
+            (Part::Copy(value), Some(array)) => writer.put_archive(array, value),
+            (Part::Copy(value), None) => writer.copy_archive(value),
+            (Part::Value(value), array) => {
+                announce(writer, array)?;
+                serde::Serialize::serialize(value, writer)
             }
-            Part::Spread(values) => {
+            (Part::Array(value), array) => {
+                announce(writer, array)?;
+                let mut array = writer.begin_array()?;
+                writer.put_archive(&mut array, value)?;
+                writer.end_array(array)
+            }
+            (Part::Spread(values), array) => {
                 writer.admit_parts(values)?;
-                let Shape::Array(elements) = values.node().shape() else { return Ok(()) };
-                writer.copy_nodes(values, elements)
+                let (Some(array), Some(elements)) = (array, values.node().elements()) else { return Ok(()) };
+                writer.copy_elements(array, values, elements)
             }
-            Part::Nothing => Ok(()),
         }
     }
 
@@ -170,6 +164,23 @@ impl Part<'_> {
     }
 }
 
+/// Says to an array that something comes which is written as a cell.
+fn announce(writer: &mut Writer<'_>, array: Option<&mut Array>) -> Result<(), Fault> {
+    array.map_or(Ok(()), |array| writer.spill(array))
+}
+
+/// A container on the way that has begun.
+enum Open {
+    Array(Array),
+    Object(Begun),
+}
+
+impl Open {
+    fn as_array(&mut self) -> Option<&mut Array> {
+        if let Open::Array(array) = self { Some(array) } else { None }
+    }
+}
+
 /// The end of a path in an archive.
 struct Place<'a, 's> {
     archive: Archive<'a>,
@@ -180,7 +191,7 @@ struct Place<'a, 's> {
 impl<'a> Place<'a, '_> {
     /// Makes an edit of a part that is there.
     fn edit(&self, leaf: Node<'a>, edit: Edit<'_>, out: &mut Vec<u8>) -> Result<Outcome<'a>> {
-        let leaf_only = || Nodes(std::slice::from_ref(leaf.0).iter());
+        let leaf_only = || Nodes::One(Some(leaf));
         let changed = |taken| Ok(Outcome { changed: true, taken, sum: None });
         match edit {
             Edit::Set(value) => {
@@ -237,27 +248,23 @@ impl<'a> Place<'a, '_> {
     }
 
     /// The elements of `leaf`, which must be an array.
-    fn elements(&self, leaf: Node<'a>) -> Result<&'a [ArchivedNode]> {
-        match leaf.shape() {
-            Shape::Array(elements) => Ok(elements),
-            _ => Err(path::mismatch(self.steps, "an array", leaf)),
-        }
+    fn elements(&self, leaf: Node<'a>) -> Result<Elements<'a>> {
+        leaf.elements().ok_or_else(|| path::mismatch(self.steps, "an array", leaf))
     }
 
     /// Writes the whole value with `part` in the place of `leaf`.
     fn replace(&self, leaf: Node<'a>, part: Part<'_>, out: &mut Vec<u8>) -> Result<()> {
         if let Some(cell) = part.alone()
-            && self.archive.cell_of(leaf.0).stands_alone()
+            && patch(self.archive, self.containers.last().map(|(container, _)| *container), leaf, cell, out)
         {
-            patch(self.archive, leaf.0, cell, out);
             return Ok(());
         }
-        Ok(writer::write(out, |writer| self.rebuild(writer, true, |writer| part.write(writer)))?)
+        self.add(part, out)
     }
 
-    /// Writes the whole value with `part` added at the end of the innermost container.
+    /// Writes the whole value with `part` at the end of the path, in the innermost container.
     fn add(&self, part: Part<'_>, out: &mut Vec<u8>) -> Result<()> {
-        Ok(writer::write(out, |writer| self.rebuild(writer, true, |writer| part.write(writer)))?)
+        Ok(writer::write(out, |writer| self.rebuild(writer, true, |writer, array| part.write(writer, array)))?)
     }
 
     /// Writes the whole value without the part at the end of the path.
@@ -265,40 +272,41 @@ impl<'a> Place<'a, '_> {
         if self.containers.is_empty() {
             return Err(Error::new(ErrorKind::Other, "a value cannot be removed from itself; remove its key"));
         }
-        Ok(writer::write(out, |writer| self.rebuild(writer, false, |_| Ok(())))?)
+        Ok(writer::write(out, |writer| self.rebuild(writer, false, |_, _| Ok(())))?)
     }
 
-    /// Writes the whole value, calling `body` for what stands at the end of the path. In an object its key is written as well
-    /// if `with_key`.
+    /// Writes the whole value, calling `body` for what stands at the end of the path, with the array that it is an element of. In an object its
+    /// key is written as well if `with_key`.
     fn rebuild(
         &self,
         writer: &mut Writer<'_>,
         with_key: bool,
-        body: impl FnOnce(&mut Writer<'_>) -> Result<(), Fault>,
+        body: impl FnOnce(&mut Writer<'_>, Option<&mut Array>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let mut begun = smallvec::SmallVec::<[_; 8]>::new();
+        let mut open = smallvec::SmallVec::<[Open; 4]>::new();
         for (depth, (container, index)) in self.containers.iter().enumerate() {
-            begun.push(writer.begin()?);
-            match container.shape() {
-                Shape::Array(elements) => writer.copy_nodes(self.archive, &elements[..*index])?,
-                Shape::Object(entries) => {
-                    writer.copy_entries(self.archive, &entries[..*index])?;
-                    if with_key || depth + 1 < self.containers.len() {
-                        writer.text(path::key_of(&self.steps[depth]))?;
-                    }
+            announce(writer, open.last_mut().and_then(Open::as_array))?;
+            if let Some(elements) = container.elements() {
+                let mut array = writer.begin_array()?;
+                writer.copy_elements(&mut array, self.archive, elements.range(0..*index))?;
+                open.push(Open::Array(array));
+            } else if let Shape::Object(entries) = container.shape() {
+                open.push(Open::Object(writer.begin()?));
+                writer.copy_entries(self.archive, &entries[..*index])?;
+                if with_key || depth + 1 < self.containers.len() {
+                    writer.text(path::key_of(&self.steps[depth]))?;
                 }
-                _ => (),
             }
         }
-        body(writer)?;
-        for ((container, index), begun) in self.containers.iter().zip(begun).rev() {
+        body(writer, open.last_mut().and_then(Open::as_array))?;
+        for ((container, index), open) in self.containers.iter().zip(open).rev() {
             let after = container.len().min(index + 1);
-            match container.shape() {
-                Shape::Array(elements) => {
-                    writer.copy_nodes(self.archive, &elements[after..])?;
-                    writer.end_array(begun)?;
+            match (open, container.shape()) {
+                (Open::Array(mut array), Shape::Array(elements)) => {
+                    writer.copy_elements(&mut array, self.archive, elements.range(after..elements.len()))?;
+                    writer.end_array(array)?;
                 }
-                Shape::Object(entries) => {
+                (Open::Object(begun), Shape::Object(entries)) => {
                     writer.copy_entries(self.archive, &entries[after..])?;
                     writer.end_object(begun)?;
                 }
@@ -312,15 +320,16 @@ impl<'a> Place<'a, '_> {
     fn splice(&self, leaf: Node<'a>, range: Range<usize>, part: Part<'_>, out: &mut Vec<u8>) -> Result<Nodes<'a>> {
         let elements = self.elements(leaf)?;
         writer::write(out, |writer| {
-            self.rebuild(writer, true, |writer| {
-                let begun = writer.begin()?;
-                writer.copy_nodes(self.archive, &elements[..range.start])?;
-                part.write(writer)?;
-                writer.copy_nodes(self.archive, &elements[range.end..])?;
-                writer.end_array(begun)
+            self.rebuild(writer, true, |writer, outer| {
+                announce(writer, outer)?;
+                let mut array = writer.begin_array()?;
+                writer.copy_elements(&mut array, self.archive, elements.range(0..range.start))?;
+                part.write(writer, Some(&mut array))?;
+                writer.copy_elements(&mut array, self.archive, elements.range(range.end..elements.len()))?;
+                writer.end_array(array)
             })
         })?;
-        Ok(Nodes(elements[range].iter()))
+        Ok(elements.range(range).iter())
     }
 
     /// The place between elements that `index` means: up to the length, negative ones from the end.
@@ -369,7 +378,8 @@ impl<'a> Place<'a, '_> {
             }
         }
         writer::write(out, |writer| {
-            self.rebuild(writer, true, |writer| {
+            self.rebuild(writer, true, |writer, outer| {
+                announce(writer, outer)?;
                 let begun = writer.begin()?;
                 writer.admit_parts(fields)?;
                 let mut copied = 0;
@@ -455,11 +465,8 @@ impl<'a> Places<'a> {
 }
 
 /// The elements of what an edit brings, which must be an array.
-fn elements_of(values: Archive<'_>) -> Result<&[ArchivedNode]> {
-    match values.node().shape() {
-        Shape::Array(elements) => Ok(elements),
-        _ => Err(path::mismatch(&[], "an array of the values to add", values.node())),
-    }
+fn elements_of(values: Archive<'_>) -> Result<Elements<'_>> {
+    values.node().elements().ok_or_else(|| path::mismatch(&[], "an array of the values to add", values.node()))
 }
 
 #[cold]

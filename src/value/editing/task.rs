@@ -9,7 +9,7 @@
 //! | `_error` | why it went back last | none |
 
 use crate::error::Result as Outcome;
-use crate::value::archive::archived::{Archive, ArchivedNode};
+use crate::value::archive::archived::Archive;
 use crate::value::editing::edit::{self, Edit};
 use crate::value::editing::sum::Number;
 use crate::value::reading::node::{Node, Shape};
@@ -43,15 +43,15 @@ impl Task {
     #[inline]
     pub(crate) fn of(value: Node<'_>) -> Result<Task, String> {
         let mut task = Task::default();
-        let ArchivedNode::Object(entries) = value.0 else {
+        let Shape::Object(entries) = value.shape() else {
             return Err(format!("the value of a task is an object, not {}", value.kind_name()));
         };
-        for entry in entries.as_slice() {
+        for entry in entries {
             let key = entry.key();
             if !key.starts_with('_') {
                 continue;
             }
-            let node = Node(&entry.value);
+            let node = Node::Whole(&entry.value);
             match key {
                 field::TRIES => task.tries = tries(node)?,
                 field::DONE => task.done = flag(node, field::DONE)?,
@@ -164,9 +164,9 @@ fn tries(node: Node<'_>) -> Result<u64, String> {
 
 #[inline]
 fn flag(node: Node<'_>, name: &str) -> Result<bool, String> {
-    match node.0 {
-        ArchivedNode::True => Ok(true),
-        ArchivedNode::False | ArchivedNode::Null => Ok(false),
+    match node.shape() {
+        Shape::Bool(value) => Ok(value),
+        Shape::Null => Ok(false),
         _ => Err(wrong(name, "a boolean", node)),
     }
 }

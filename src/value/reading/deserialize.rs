@@ -7,12 +7,31 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use crate::value::archive::archived::{ArchivedEntry, ArchivedNode, text_of};
+use crate::value::archive::elements::Elements;
 use crate::value::archive::fault::Fault;
 use crate::value::archive::number;
 use crate::value::archive::text::RAW_VALUE;
 use crate::value::reading::node::{Node, Shape, rounded};
 
 impl<'a> Node<'a> {
+    #[inline]
+    fn integer<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.shape() {
+            Shape::Int(value) => visit_signed(value, visitor),
+            Shape::Uint(value) => visitor.visit_u64(value),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    fn float<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        // Serde's own visitor would round these silently.
+        match self.shape() {
+            Shape::Int(value) if value as f64 as i128 != i128::from(value) => Err(rounded(&value.to_string())),
+            Shape::Uint(value) if value as f64 as u128 != u128::from(value) => Err(rounded(&value.to_string())),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     #[cold]
     fn mismatch<V: Visitor<'a>>(self, visitor: &V) -> Fault {
         Fault::mismatch((visitor as &dyn serde::de::Expected).to_string(), self.kind_name())
@@ -27,11 +46,24 @@ fn visit_signed<'a, V: Visitor<'a>>(value: i64, visitor: V) -> Result<V::Value, 
     }
 }
 
-fn visit_array<'a, V: Visitor<'a>>(elements: &'a [ArchivedNode], visitor: V) -> Result<V::Value, Fault> {
-    let mut access = Elements { rest: elements.iter(), index: 0 };
+fn visit_array<'a, V: Visitor<'a>>(elements: Elements<'a>, visitor: V) -> Result<V::Value, Fault> {
+    // Each with code of its own, so that no element is asked for its kind.
+    match elements {
+        Elements::Nodes(elements) => visit_elements(elements.iter().map(Node::Whole), visitor),
+        Elements::Bytes(elements) => visit_elements(elements.iter().map(Node::Byte), visitor),
+        Elements::Ints(elements) => visit_elements(elements.iter().map(Node::Int), visitor),
+        Elements::Floats(elements) => visit_elements(elements.iter().map(Node::Float), visitor),
+    }
+}
+
+#[inline]
+fn visit_elements<'a, V: Visitor<'a>>(rest: impl ExactSizeIterator<Item = Node<'a>>, visitor: V) -> Result<V::Value, Fault> {
+    let length = rest.len();
+    let mut access = ElementAccess { rest, length };
     let value = visitor.visit_seq(&mut access)?;
     if access.rest.len() > 0 {
-        return Err(Fault::invalid(format!("an array of {} elements, of which only {} are wanted", elements.len(), access.index)));
+        let read = length - access.rest.len();
+        return Err(Fault::invalid(format!("an array of {length} elements, of which only {read} are wanted")));
     }
     Ok(value)
 }
@@ -49,10 +81,11 @@ macro_rules! numbers {
     ($($method:ident),*) => {
         $(#[inline]
         fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-            match self.shape() {
-                Shape::Int(value) => visit_signed(value, visitor),
-                Shape::Uint(value) => visitor.visit_u64(value),
-                _ => self.deserialize_any(visitor),
+            match self {
+                // Told apart here, so that nothing is left to be asked where many are read.
+                Node::Byte(value) => visitor.visit_u64(u64::from(*value)),
+                Node::Int(value) => visit_signed(value.to_native(), visitor),
+                node => node.integer(visitor),
             }
             .map_err(|fault| fault.wanted("an integer"))
         })*
@@ -63,8 +96,8 @@ macro_rules! texts {
     ($($method:ident $wanted:literal),*) => {
         $(#[inline]
         fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-            match self.0 {
-                ArchivedNode::Text(text) => visitor.visit_borrowed_str(text_of(text)),
+            match self {
+                Node::Whole(ArchivedNode::Text(text)) => visitor.visit_borrowed_str(text_of(text)),
                 _ => self.deserialize_any(visitor),
             }
             .map_err(|fault| fault.wanted($wanted))
@@ -130,12 +163,11 @@ impl<'a> Deserializer<'a> for Node<'a> {
         self.deserialize_f64(visitor)
     }
 
+    #[inline]
     fn deserialize_f64<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        // Serde's own visitor would round these silently.
-        match self.shape() {
-            Shape::Int(value) if value as f64 as i128 != i128::from(value) => return Err(rounded(&value.to_string())),
-            Shape::Uint(value) if value as f64 as u128 != u128::from(value) => return Err(rounded(&value.to_string())),
-            _ => self.deserialize_any(visitor),
+        match self {
+            Node::Float(value) => visitor.visit_f64(value.to_native()),
+            node => node.float(visitor),
         }
         .map_err(|fault| fault.wanted("a number"))
     }
@@ -163,7 +195,12 @@ impl<'a> Deserializer<'a> for Node<'a> {
     }
 
     fn deserialize_bytes<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.deserialize_any(visitor).map_err(|fault| fault.wanted("an array of bytes or a string"))
+        match self.elements() {
+            Some(Elements::Bytes(bytes)) => visitor.visit_borrowed_bytes(bytes),
+            Some(elements) if elements.is_empty() => visitor.visit_borrowed_bytes(&[]),
+            _ => self.deserialize_any(visitor),
+        }
+        .map_err(|fault| fault.wanted("an array of bytes or a string"))
     }
 
     fn deserialize_byte_buf<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -171,9 +208,9 @@ impl<'a> Deserializer<'a> for Node<'a> {
     }
 
     fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.0 {
-            ArchivedNode::Array(elements) => visit_array(elements.as_slice(), visitor),
-            _ => Err(self.mismatch(&visitor)),
+        match self.elements() {
+            Some(elements) => visit_array(elements, visitor),
+            None => Err(self.mismatch(&visitor)),
         }
         .map_err(|fault| fault.wanted("an array"))
     }
@@ -187,8 +224,8 @@ impl<'a> Deserializer<'a> for Node<'a> {
     }
 
     fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.0 {
-            ArchivedNode::Object(entries) => visit_object(entries.as_slice(), visitor),
+        match self.shape() {
+            Shape::Object(entries) => visit_object(entries, visitor),
             _ => Err(self.mismatch(&visitor)),
         }
         .map_err(|fault| fault.wanted("an object"))
@@ -201,9 +238,9 @@ impl<'a> Deserializer<'a> for Node<'a> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        match self.0 {
-            ArchivedNode::Object(entries) => visit_object(entries.as_slice(), visitor),
-            ArchivedNode::Array(elements) => visit_array(elements.as_slice(), visitor),
+        match self.shape() {
+            Shape::Object(entries) => visit_object(entries, visitor),
+            Shape::Array(elements) => visit_array(elements, visitor),
             _ => Err(self.mismatch(&visitor)),
         }
         .map_err(|fault| fault.wanted("an object"))
@@ -217,7 +254,7 @@ impl<'a> Deserializer<'a> for Node<'a> {
     ) -> Result<V::Value, Fault> {
         match self.shape() {
             Shape::Text(name) => visitor.visit_enum(Variant { name, data: None }),
-            Shape::Object([entry]) => visitor.visit_enum(Variant { name: entry.key(), data: Some(Node(&entry.value)) }),
+            Shape::Object([entry]) => visitor.visit_enum(Variant { name: entry.key(), data: Some(Node::Whole(&entry.value)) }),
             Shape::Object(entries) => Err(Fault::invalid(format!("an object of {} entries; a variant of an enum has one", entries.len()))),
             _ => Err(Fault::mismatch("a string or an object of one entry", self.kind_name())),
         }
@@ -238,20 +275,18 @@ impl<'a> IntoDeserializer<'a, Fault> for Node<'a> {
     }
 }
 
-struct Elements<'a> {
-    rest: std::slice::Iter<'a, ArchivedNode>,
-    index: usize,
+struct ElementAccess<I> {
+    rest: I,
+    length: usize,
 }
 
-impl<'a> SeqAccess<'a> for Elements<'a> {
+impl<'a, I: ExactSizeIterator<Item = Node<'a>>> SeqAccess<'a> for ElementAccess<I> {
     type Error = Fault;
 
     #[inline]
     fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
         let Some(element) = self.rest.next() else { return Ok(None) };
-        let index = self.index;
-        self.index += 1;
-        seed.deserialize(Node(element)).map(Some).map_err(|fault| fault.below(index))
+        seed.deserialize(element).map(Some).map_err(|fault| fault.below(self.length - self.rest.len() - 1))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -278,7 +313,7 @@ impl<'a> MapAccess<'a> for Entries<'a> {
         let Some(entry) = self.current.take() else {
             return Err(Fault::invalid("a value was read before its key"));
         };
-        seed.deserialize(Node(&entry.value)).map_err(|fault| fault.below(entry.key()))
+        seed.deserialize(Node::Whole(&entry.value)).map_err(|fault| fault.below(entry.key()))
     }
 
     fn size_hint(&self) -> Option<usize> {

@@ -9,15 +9,11 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::value::archive::archived::{self, Archive, ArchivedEntry, ArchivedNode, find_entry, text_of};
+pub(crate) use crate::value::archive::elements::Node;
+use crate::value::archive::elements::{Elements, Nodes};
 use crate::value::archive::fault::Fault;
 use crate::value::archive::number::{self, ShortText};
 use crate::value::archive::text::{RAW_VALUE, write_string};
-
-/// One value inside an archive, or the whole of it; as cheap to copy as a reference.
-///
-/// Equality is that of JSON values, see [`eq_node`](Node::eq_node).
-#[derive(Clone, Copy)]
-pub(crate) struct Node<'a>(pub(in crate::value) &'a ArchivedNode);
 
 /// What a node is, with its contents in native form.
 pub(in crate::value) enum Shape<'a> {
@@ -28,7 +24,7 @@ pub(in crate::value) enum Shape<'a> {
     Float(f64),
     Number(&'a str),
     Text(&'a str),
-    Array(&'a [ArchivedNode]),
+    Array(Elements<'a>),
     Object(&'a [ArchivedEntry]),
 }
 
@@ -36,14 +32,20 @@ impl<'a> Archive<'a> {
     /// The whole value.
     #[inline]
     pub(crate) fn node(self) -> Node<'a> {
-        Node(self.root())
+        Node::Whole(self.root())
     }
 }
 
 impl<'a> Node<'a> {
     #[inline]
     pub(in crate::value) fn shape(self) -> Shape<'a> {
-        match self.0 {
+        let node = match self {
+            Node::Whole(node) => node,
+            Node::Byte(value) => return Shape::Int(i64::from(*value)),
+            Node::Int(value) => return Shape::Int(value.to_native()),
+            Node::Float(value) => return Shape::Float(value.to_native()),
+        };
+        match node {
             ArchivedNode::Null => Shape::Null,
             ArchivedNode::False => Shape::Bool(false),
             ArchivedNode::True => Shape::Bool(true),
@@ -52,8 +54,11 @@ impl<'a> Node<'a> {
             ArchivedNode::Float(value) => Shape::Float(value.to_native()),
             ArchivedNode::Number(digits) => Shape::Number(text_of(digits)),
             ArchivedNode::Text(text) => Shape::Text(text_of(text)),
-            ArchivedNode::Array(elements) => Shape::Array(elements.as_slice()),
             ArchivedNode::Object(entries) => Shape::Object(entries.as_slice()),
+            ArchivedNode::Array(elements) => Shape::Array(Elements::Nodes(elements.as_slice())),
+            ArchivedNode::Bytes(elements) => Shape::Array(Elements::Bytes(elements.as_slice())),
+            ArchivedNode::Ints(elements) => Shape::Array(Elements::Ints(elements.as_slice())),
+            ArchivedNode::Floats(elements) => Shape::Array(Elements::Floats(elements.as_slice())),
         }
     }
 
@@ -73,35 +78,35 @@ impl<'a> Node<'a> {
     }
 
     pub(crate) fn is_null(self) -> bool {
-        matches!(self.0, ArchivedNode::Null)
+        matches!(self, Node::Whole(ArchivedNode::Null))
     }
 
     pub(crate) fn is_array(self) -> bool {
-        matches!(self.0, ArchivedNode::Array(_))
+        self.elements().is_some()
     }
 
     pub(crate) fn is_object(self) -> bool {
-        matches!(self.0, ArchivedNode::Object(_))
+        matches!(self, Node::Whole(ArchivedNode::Object(_)))
     }
 
     pub(crate) fn as_bool(self) -> Option<bool> {
-        match self.0 {
-            ArchivedNode::True => Some(true),
-            ArchivedNode::False => Some(false),
+        match self {
+            Node::Whole(ArchivedNode::True) => Some(true),
+            Node::Whole(ArchivedNode::False) => Some(false),
             _ => None,
         }
     }
 
     #[inline]
     pub(crate) fn as_i64(self) -> Option<i64> {
-        if let ArchivedNode::Int(value) = self.0 { Some(value.to_native()) } else { None }
+        if let Shape::Int(value) = self.shape() { Some(value) } else { None }
     }
 
     #[cfg(test)]
     pub(crate) fn as_u64(self) -> Option<u64> {
-        match self.0 {
-            ArchivedNode::Int(value) => u64::try_from(value.to_native()).ok(),
-            ArchivedNode::Uint(value) => Some(value.to_native()),
+        match self.shape() {
+            Shape::Int(value) => u64::try_from(value).ok(),
+            Shape::Uint(value) => Some(value),
             _ => None,
         }
     }
@@ -119,7 +124,7 @@ impl<'a> Node<'a> {
 
     #[inline]
     pub(crate) fn as_str(self) -> Option<&'a str> {
-        if let ArchivedNode::Text(text) = self.0 { Some(text_of(text)) } else { None }
+        if let Node::Whole(ArchivedNode::Text(text)) = self { Some(text_of(text)) } else { None }
     }
 
     /// How many elements, entries, or bytes of text; 0 for anything else.
@@ -135,33 +140,38 @@ impl<'a> Node<'a> {
     /// The value of `key` in an object.
     #[inline]
     pub(crate) fn get(self, key: &str) -> Option<Node<'a>> {
-        let ArchivedNode::Object(entries) = self.0 else { return None };
+        let Node::Whole(ArchivedNode::Object(entries)) = self else { return None };
         let entries = entries.as_slice();
-        find_entry(entries, key).map(|index| Node(&entries[index].value))
+        find_entry(entries, key).map(|index| Node::Whole(&entries[index].value))
     }
 
     /// An element of an array; a negative index counts from the end.
     pub(crate) fn index(self, index: i64) -> Option<Node<'a>> {
-        let ArchivedNode::Array(elements) = self.0 else { return None };
-        let elements = elements.as_slice();
-        array_index(index, elements.len()).map(|index| Node(&elements[index]))
+        let elements = self.elements()?;
+        elements.get(array_index(index, elements.len())?)
     }
 
     /// The elements of an array; nothing for anything else.
     pub(crate) fn iter(self) -> Nodes<'a> {
-        if let ArchivedNode::Array(elements) = self.0 { Nodes(elements.as_slice().iter()) } else { Nodes::default() }
+        self.elements().map(Elements::iter).unwrap_or_default()
+    }
+
+    /// The elements of an array; `None` for anything else.
+    #[inline]
+    pub(in crate::value) fn elements(self) -> Option<Elements<'a>> {
+        if let Node::Whole(node) = self { Elements::of(node) } else { None }
     }
 
     /// The entries of an object in their order; nothing for anything else.
     pub(crate) fn entries(self) -> impl ExactSizeIterator<Item = (&'a str, Node<'a>)> + DoubleEndedIterator + Clone + use<'a> {
-        let entries = if let ArchivedNode::Object(entries) = self.0 { entries.as_slice() } else { &[] };
-        entries.iter().map(|entry| (entry.key(), Node(&entry.value)))
+        let entries = if let Node::Whole(ArchivedNode::Object(entries)) = self { entries.as_slice() } else { &[] };
+        entries.iter().map(|entry| (entry.key(), Node::Whole(&entry.value)))
     }
 
     /// How many arrays and objects are nested, this one included.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn depth(self) -> usize {
-        archived::depth(self.0)
+        if let Node::Whole(node) = self { archived::depth(node) } else { 0 }
     }
 
     /// The value as a `serde_json::Value`; `InvalidValue` if that would round a number.
@@ -180,7 +190,7 @@ impl<'a> Node<'a> {
             Shape::Array(elements) => {
                 let mut values = Vec::with_capacity(elements.len());
                 for (index, element) in elements.iter().enumerate() {
-                    values.push(Node(element).value(number).map_err(|fault| fault.below(index))?);
+                    values.push(element.value(number).map_err(|fault| fault.below(index))?);
                 }
                 Ok(Value::Array(values))
             }
@@ -189,9 +199,10 @@ impl<'a> Node<'a> {
                 for entry in entries {
                     let key = entry.key().to_owned();
                     // Most are scalars: made in place, a `Value` is not copied once more.
-                    match Node(&entry.value).scalar() {
+                    let node = Node::Whole(&entry.value);
+                    match node.scalar() {
                         Some(value) => map.insert(key, value),
-                        None => map.insert(key, Node(&entry.value).value(number).map_err(|fault| fault.below(entry.key()))?),
+                        None => map.insert(key, node.value(number).map_err(|fault| fault.below(entry.key()))?),
                     };
                 }
                 Ok(Value::Object(map))
@@ -244,7 +255,7 @@ impl<'a> Node<'a> {
                     if index > 0 {
                         out.push(',');
                     }
-                    Node(element).try_write_json(out)?;
+                    element.try_write_json(out)?;
                 }
                 out.push(']');
             }
@@ -256,7 +267,7 @@ impl<'a> Node<'a> {
                     }
                     write_string(out, entry.key())?;
                     out.push(':');
-                    Node(&entry.value).try_write_json(out)?;
+                    Node::Whole(&entry.value).try_write_json(out)?;
                 }
                 out.push('}');
             }
@@ -276,7 +287,7 @@ impl<'a> Node<'a> {
             (Shape::Text(a), Shape::Text(b)) => a == b,
             (Shape::Number(a), Shape::Number(b)) => a == b || number::exact_float(a).is_some_and(|a| number::exact_float(b) == Some(a)),
             (Shape::Number(a), Shape::Float(b)) | (Shape::Float(b), Shape::Number(a)) => number::exact_float(a) == Some(b),
-            (Shape::Array(a), Shape::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Node(a).eq_node(Node(b))),
+            (Shape::Array(a), Shape::Array(b)) => eq_elements(a, b),
             (Shape::Object(a), Shape::Object(b)) => a.len() == b.len() && eq_entries(a, b),
             _ => false,
         }
@@ -292,9 +303,9 @@ impl<'a> Node<'a> {
             (Shape::Float(a), Value::Number(b)) => b.is_f64() && b.as_f64() == Some(a),
             (Shape::Number(a), Value::Number(b)) => b.is_f64() && b.as_f64() == number::exact_float(a),
             (Shape::Text(a), Value::String(b)) => a == b,
-            (Shape::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| Node(a).eq_value(b)),
+            (Shape::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.eq_value(b)),
             (Shape::Object(a), Value::Object(b)) => {
-                let is_same = |entry: &ArchivedEntry| b.get(entry.key()).is_some_and(|b| Node(&entry.value).eq_value(b));
+                let is_same = |entry: &ArchivedEntry| b.get(entry.key()).is_some_and(|b| Node::Whole(&entry.value).eq_value(b));
                 a.len() == b.len() && a.iter().all(is_same)
             }
             _ => false,
@@ -302,9 +313,17 @@ impl<'a> Node<'a> {
     }
 }
 
+fn eq_elements(a: Elements<'_>, b: Elements<'_>) -> bool {
+    match (a, b) {
+        (Elements::Bytes(a), Elements::Bytes(b)) => a == b,
+        (Elements::Ints(a), Elements::Ints(b)) => a == b,
+        (a, b) => a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.eq_node(b)),
+    }
+}
+
 /// Keys are unique, so objects of one length are equal if each entry of the first is in the second.
 fn eq_entries(a: &[ArchivedEntry], b: &[ArchivedEntry]) -> bool {
-    let is_same = |a: &ArchivedEntry, b: &ArchivedEntry| Node(&a.value).eq_node(Node(&b.value));
+    let is_same = |a: &ArchivedEntry, b: &ArchivedEntry| Node::Whole(&a.value).eq_node(Node::Whole(&b.value));
     // Mostly the order is the same as well.
     let aligned = a.iter().zip(b).take_while(|(a, b)| a.key() == b.key()).count();
     if !a[..aligned].iter().zip(b).all(|(a, b)| is_same(a, b)) {
@@ -340,30 +359,6 @@ impl std::fmt::Debug for Node<'_> {
     }
 }
 
-/// Neighbouring elements of an array.
-#[derive(Clone, Default)]
-pub(crate) struct Nodes<'a>(pub(in crate::value) std::slice::Iter<'a, ArchivedNode>);
-
-impl<'a> Iterator for Nodes<'a> {
-    type Item = Node<'a>;
-
-    fn next(&mut self) -> Option<Node<'a>> {
-        self.0.next().map(Node)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
-    }
-}
-
-impl DoubleEndedIterator for Nodes<'_> {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        self.0.next_back().map(Node)
-    }
-}
-
-impl ExactSizeIterator for Nodes<'_> {}
-
 impl Serialize for Node<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         match self.shape() {
@@ -379,11 +374,11 @@ impl Serialize for Node<'_> {
                 raw.end()
             }
             Shape::Text(text) => serializer.serialize_str(text),
-            Shape::Array(_) => serializer.collect_seq(self.iter()),
+            Shape::Array(elements) => serializer.collect_seq(elements.iter()),
             Shape::Object(entries) => {
                 let mut map = serializer.serialize_map(Some(entries.len()))?;
                 for entry in entries {
-                    map.serialize_entry(entry.key(), &Node(&entry.value))?;
+                    map.serialize_entry(entry.key(), &Node::Whole(&entry.value))?;
                 }
                 map.end()
             }

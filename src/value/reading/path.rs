@@ -127,7 +127,7 @@ fn take_step<'a>(node: Node<'a>, step: &Step) -> Option<Taken<'a>> {
     match (node.shape(), step) {
         (Shape::Object(entries), Step::Key(_) | Step::Token(_)) => {
             let found = find_entry(entries, key_of(step));
-            Some(found.map_or(Taken::End, |index| Taken::Part(index, Node(&entries[index].value))))
+            Some(found.map_or(Taken::End, |index| Taken::Part(index, Node::Whole(&entries[index].value))))
         }
         (Shape::Array(elements), Step::Index(_) | Step::Token(_)) => {
             let index = match step {
@@ -135,7 +135,8 @@ fn take_step<'a>(node: Node<'a>, step: &Step) -> Option<Taken<'a>> {
                 Step::Token(token) if **token == *"-" => return Some(Taken::End),
                 step => index_token(key_of(step))?,
             };
-            Some(array_index(index, elements.len()).map_or(Taken::Absent, |index| Taken::Part(index, Node(&elements[index]))))
+            let part = array_index(index, elements.len()).and_then(|index| Some(Taken::Part(index, elements.get(index)?)));
+            Some(part.unwrap_or(Taken::Absent))
         }
         _ => None,
     }

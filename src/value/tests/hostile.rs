@@ -11,7 +11,7 @@ proptest! {
     #[test]
     fn flipped_bytes_are_refused_or_harmless(
         value in values(),
-        flips in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), 0..12_u8]), 1..4),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), 0..14_u8]), 1..4),
     ) {
         let mut bytes = encoded(&value).archive().as_bytes().to_vec();
         for (index, byte) in flips {
@@ -24,7 +24,7 @@ proptest! {
     #[test]
     fn what_passes_can_be_edited(
         value in values(),
-        flips in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), 0..12_u8]), 1..4),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), 0..14_u8]), 1..4),
         at in any::<prop::sample::Index>(),
     ) {
         let mut bytes = encoded(&Value::from(vec![value.clone(), value])).archive().as_bytes().to_vec();
@@ -42,7 +42,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_is_refused_or_harmless(bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..12_u8, Just(0xff)], 0..60)) {
+    fn noise_is_refused_or_harmless(bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0..14_u8, Just(0xff)], 0..60)) {
         check_and_walk(&bytes);
     }
 
@@ -65,7 +65,21 @@ fn node(tag: u8, low: i32, high: i32) -> Vec<u8> {
 fn hand_made_attacks_are_refused() {
     assert!(!check_and_walk(&[]));
     assert!(!check_and_walk(&[0; 8]));
-    assert!(!check_and_walk(&[10, 0, 0, 0, 0, 0, 0, 0, 0]), "an unknown tag");
+    assert!(!check_and_walk(&[13, 0, 0, 0, 0, 0, 0, 0, 0]), "an unknown tag");
+    assert!(check_and_walk(&[&[7, 8][..], &node(10, -3, 2)].concat()));
+    for tag in 10..=12 {
+        assert!(!check_and_walk(&node(tag, -1, 0)), "packed nothing");
+        assert!(!check_and_walk(&node(tag, -1, 1)), "an array that contains itself");
+        assert!(!check_and_walk(&[&[0; 80][..], &node(tag, -82, 10)].concat()), "it begins before the archive");
+        assert!(!check_and_walk(&[&[0; 80][..], &node(tag, -81, 81)].concat()), "it reaches into its own node");
+        assert!(!check_and_walk(&[&[0; 80][..], &node(tag, -81, -1)].concat()), "four thousand million elements");
+        assert!(!check_and_walk(&[&[0; 80][..], &node(tag, i32::MIN, 1)].concat()), "out of bounds");
+        let shared = [&[1; 8][..], &node(tag, -9, 1), &node(tag, -18, 1), &node(8, -19, 2)].concat();
+        assert!(!check_and_walk(&shared), "elements of two arrays");
+    }
+    let floats = |value: f64| [&1.0_f64.to_le_bytes()[..], &value.to_le_bytes(), &node(12, -17, 2)].concat();
+    assert!(check_and_walk(&floats(-0.0)));
+    assert!(!check_and_walk(&floats(f64::NAN)) && !check_and_walk(&floats(f64::INFINITY)), "packed and not finite");
     assert!(!check_and_walk(&node(8, -1, 1)), "an array that contains itself");
     assert!(!check_and_walk(&node(8, i32::MIN, 1)), "out of bounds");
     assert!(!check_and_walk(&node(8, -10, -1)), "four thousand million elements");

@@ -19,6 +19,10 @@ fn the_bytes_of_each_kind_are_as_documented() {
     assert_eq!(bytes_of("\"123456789\""), [&b"123456789"[..], &[7, 9 | 0x80, 0, 0, 0, 0xf6, 255, 255, 255]].concat());
     assert_eq!(bytes_of("[]"), [8, 0xff, 255, 255, 255, 0, 0, 0, 0]);
     assert_eq!(bytes_of("[true]"), [[2, 0, 0, 0, 0, 0, 0, 0, 0], [8, 0xf6, 255, 255, 255, 1, 0, 0, 0]].concat());
+    assert_eq!(bytes_of("[0,255]"), [&[0, 255][..], &[10, 0xfd, 255, 255, 255, 2, 0, 0, 0]].concat());
+    let words = [&[0xff; 8][..], &[1, 1, 0, 0, 0, 0, 0, 0], &[11, 0xef, 255, 255, 255, 2, 0, 0, 0]].concat();
+    assert_eq!(bytes_of("[-1,257]"), words);
+    assert_eq!(bytes_of("[1.5]"), [&[0, 0, 0, 0, 0, 0, 0xf8, 0x3f][..], &[12, 0xf7, 255, 255, 255, 1, 0, 0, 0]].concat());
     let object = [&b"ab\xff\xff\xff\xff\xff\xff"[..], &[0; 9], &[9, 0xee, 255, 255, 255, 1, 0, 0, 0]].concat();
     assert_eq!(bytes_of("{\"ab\":null}"), object);
 }
@@ -36,7 +40,7 @@ fn text_and_vectors_are_laid_out_as_rkyv_does() {
     let short = rkyv::to_bytes::<rkyv::rancor::Error>(&"abc".to_owned()).unwrap();
     assert_eq!(bytes_of("\"abc\"")[1..], short[..]);
     // Three elements of nine bytes.
-    let ours = bytes_of("[1,2,3]");
+    let ours = bytes_of("[1,2,null]");
     let theirs = rkyv::to_bytes::<rkyv::rancor::Error>(&vec![[0_u8; 9]; 3]).unwrap();
     assert_eq!(ours[28..32], position_after_a_tag(&theirs[27..31]).to_le_bytes());
     assert_eq!(ours[32..], theirs[31..]);

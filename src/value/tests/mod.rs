@@ -4,6 +4,7 @@ mod edits;
 mod hostile;
 mod json_text;
 mod layout;
+mod packed;
 mod types;
 
 use proptest::prelude::*;
@@ -22,10 +23,25 @@ pub(super) fn values() -> impl Strategy<Value = Value> {
         any::<f64>().prop_filter("JSON has finite floats only", |value| value.is_finite()).prop_map(Value::from),
     ];
     let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), number, text().prop_map(Value::from)];
-    leaf.prop_recursive(5, 60, 6, |inner| {
+    prop_oneof![leaf.clone(), number_arrays().prop_map(Value::from)].prop_recursive(5, 60, 6, |inner| {
         let object = prop::collection::vec((text(), inner.clone()), 0..7).prop_map(|entries| entries.into_iter().collect());
         prop_oneof![prop::collection::vec(inner, 0..7).prop_map(Value::Array), object]
     })
+}
+
+/// Arrays of numbers, most of which can be packed, and some in more than one form or in none.
+pub(super) fn number_arrays() -> impl Strategy<Value = Vec<Value>> {
+    let byte = || any::<u8>().prop_map(Value::from);
+    let int = || prop_oneof![any::<i64>(), -1..257_i64].prop_map(Value::from);
+    let float = || prop_oneof![any::<f64>(), Just(-0.0), Just(1.0)].prop_filter("finite", |value| value.is_finite()).prop_map(Value::from);
+    let any_number = prop_oneof![byte(), int(), float(), any::<u64>().prop_map(Value::from)];
+    let length = 0..9;
+    prop_oneof![
+        prop::collection::vec(byte(), length.clone()),
+        prop::collection::vec(prop_oneof![byte(), int()], length.clone()),
+        prop::collection::vec(float(), length.clone()),
+        prop::collection::vec(any_number, length),
+    ]
 }
 
 /// Text on both sides of the length that still stands in place.

@@ -3,6 +3,7 @@
 use crate::value::archive::fault::Fault;
 use crate::value::archive::number::{self, Literal};
 use crate::value::archive::text::plain_length;
+use crate::value::writing::array::Element;
 use crate::value::writing::writer::{Cell, Writer};
 
 /// Writes the one value that `text` denotes.
@@ -76,17 +77,23 @@ impl<'t> Parser<'t> {
     }
 
     fn array(&mut self, writer: &mut Writer<'_>) -> Result<(), Fault> {
-        let begun = writer.begin().map_err(|_| self.too_deep())?;
+        let mut array = writer.begin_array().map_err(|_| self.too_deep())?;
         self.position += 1;
         self.skip_space();
         if self.peek() == Some(b']') {
             self.position += 1;
-            return writer.end_array(begun);
+            return writer.end_array(array);
         }
         loop {
-            self.value(writer)?;
+            match self.element()? {
+                Element::Written => {
+                    writer.spill(&mut array)?;
+                    self.value(writer)?;
+                }
+                number => writer.put(&mut array, number)?,
+            }
             if self.is_last(b']', "expected , or ]")? {
-                return writer.end_array(begun);
+                return writer.end_array(array);
             }
         }
     }
@@ -142,6 +149,34 @@ impl<'t> Parser<'t> {
     }
 
     fn number(&mut self, writer: &mut Writer<'_>) -> Result<(), Fault> {
+        let (digits, integral) = self.digits()?;
+        match number::classify_scanned(digits, integral) {
+            Literal::Int(value) => writer.push(Cell::int(value)),
+            Literal::Uint(value) => writer.push(Cell::uint(value)),
+            Literal::Float(value) => writer.push(Cell::float(value)),
+            Literal::Verbatim => writer.number(digits),
+        }
+    }
+
+    /// The element of an array at the current position, if it can be packed; else steps over nothing.
+    fn element(&mut self) -> Result<Element, Fault> {
+        if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
+            return Ok(Element::Written);
+        }
+        let start = self.position;
+        let (digits, integral) = self.digits()?;
+        match number::classify_scanned(digits, integral) {
+            Literal::Int(value) => Ok(Element::Int(value)),
+            Literal::Float(value) => Ok(Element::Float(value)),
+            Literal::Uint(_) | Literal::Verbatim => {
+                self.position = start;
+                Ok(Element::Written)
+            }
+        }
+    }
+
+    /// Steps over the number at the current position: its text, and whether it is an integer.
+    fn digits(&mut self) -> Result<(&'t str, bool), Fault> {
         let start = self.position;
         let Some((end, integral)) = number::scan(self.bytes, start) else {
             return Err(self.fault("a malformed number"));
@@ -151,13 +186,7 @@ impl<'t> Parser<'t> {
             return Err(self.fault("a malformed number"));
         }
         self.position = end;
-        let digits = &self.text[start..end];
-        match number::classify_scanned(digits, integral) {
-            Literal::Int(value) => writer.push(Cell::int(value)),
-            Literal::Uint(value) => writer.push(Cell::uint(value)),
-            Literal::Float(value) => writer.push(Cell::float(value)),
-            Literal::Verbatim => writer.number(digits),
-        }
+        Ok((&self.text[start..end], integral))
     }
 
     /// The string at the current position, without its quotes: `None` if it had escapes and is in `unescaped`.

@@ -1,42 +1,57 @@
 //! Serde's way into an archive: any `Serialize` is written with the shape that `serde_json` would give it.
 
+use std::marker::PhantomData;
+
 use serde::Serialize;
 use serde::ser::{self, Serializer};
 
 use crate::value::archive::fault::Fault;
-use crate::value::archive::number::{self, ShortText};
+use crate::value::archive::number;
 use crate::value::archive::text::{RAW_NUMBER, RAW_VALUE};
+use crate::value::writing::array::{Array, Element};
 use crate::value::writing::json;
+use crate::value::writing::name::name_key;
 use crate::value::writing::writer::{Begun, Cell, Writer};
 
-/// A container on its way, and the object around it where it is an enum variant with data.
-pub(in crate::value) struct Compound<'w, 'o> {
+/// A container on its way, and the object around it where it is an enum variant with data. `R` is what the serialiser that began it returns.
+pub(in crate::value) struct Compound<'w, 'o, R> {
     writer: &'w mut Writer<'o>,
     shape: Shape,
     variant: Option<Begun>,
+    result: PhantomData<R>,
 }
 
 enum Shape {
-    Array(Begun),
+    Array(Array),
     Object(Begun),
     /// The one field is JSON text.
     Raw,
 }
 
-impl<'w, 'o> Compound<'w, 'o> {
+impl<'w, 'o, R: Default> Compound<'w, 'o, R> {
     fn array(writer: &'w mut Writer<'o>, variant: Option<&'static str>) -> Result<Self, Fault> {
         let variant = variant.map(|name| begin_variant(writer, name)).transpose()?;
-        Ok(Compound { shape: Shape::Array(writer.begin()?), writer, variant })
+        Ok(Compound { shape: Shape::Array(writer.begin_array()?), writer, variant, result: PhantomData })
     }
 
     fn object(writer: &'w mut Writer<'o>, variant: Option<&'static str>) -> Result<Self, Fault> {
         let variant = variant.map(|name| begin_variant(writer, name)).transpose()?;
-        Ok(Compound { shape: Shape::Object(writer.begin()?), writer, variant })
+        Ok(Compound { shape: Shape::Object(writer.begin()?), writer, variant, result: PhantomData })
+    }
+
+    #[inline]
+    fn structure(writer: &'w mut Writer<'o>, name: &'static str) -> Result<Self, Fault> {
+        if name.len() >= RAW_NUMBER.len() && (name == RAW_VALUE || name == RAW_NUMBER) {
+            return Ok(Compound { writer, shape: Shape::Raw, variant: None, result: PhantomData });
+        }
+        Compound::object(writer, None)
     }
 
     #[inline]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        value.serialize(&mut *self.writer)
+        let Shape::Array(array) = &mut self.shape else { return value.serialize(&mut *self.writer) };
+        let element = value.serialize(InArray { writer: self.writer, array, pending: &[] })?;
+        self.writer.put(array, element)
     }
 
     #[inline]
@@ -49,14 +64,37 @@ impl<'w, 'o> Compound<'w, 'o> {
     }
 
     #[inline]
-    fn finish(self) -> Result<(), Fault> {
+    fn finish(self) -> Result<R, Fault> {
         match self.shape {
-            Shape::Array(begun) => self.writer.end_array(begun)?,
+            Shape::Array(array) => self.writer.end_array(array)?,
             Shape::Object(begun) => self.writer.end_object(begun)?,
             Shape::Raw => (),
         }
-        self.variant.map_or(Ok(()), |begun| self.writer.end_object(begun))
+        self.variant.map_or(Ok(()), |begun| self.writer.end_object(begun))?;
+        Ok(R::default())
     }
+}
+
+/// Writes an array whose elements come one after the other.
+fn write_elements<I: IntoIterator<Item: Serialize>>(writer: &mut Writer<'_>, elements: I) -> Result<(), Fault> {
+    let mut elements = elements.into_iter();
+    let mut array = writer.begin_array()?;
+    let expected = elements.size_hint().0;
+    writer.put_all(&mut array, expected, |writer, array, pending| match elements.next() {
+        Some(value) => value.serialize(InArray { writer, array, pending }).map(Some),
+        None => Ok(None),
+    })?;
+    writer.end_array(array)
+}
+
+#[inline]
+fn finite(value: f64) -> Result<f64, Fault> {
+    if value.is_finite() { Ok(value) } else { Err(not_finite(value)) }
+}
+
+#[cold]
+fn not_finite(value: f64) -> Fault {
+    Fault::invalid(format!("{value} is not a JSON number; store null or a string instead"))
 }
 
 fn begin_variant(writer: &mut Writer<'_>, name: &'static str) -> Result<Begun, Fault> {
@@ -65,38 +103,18 @@ fn begin_variant(writer: &mut Writer<'_>, name: &'static str) -> Result<Begun, F
     Ok(begun)
 }
 
+fn write_variant<T: Serialize + ?Sized>(writer: &mut Writer<'_>, name: &'static str, value: &T) -> Result<(), Fault> {
+    let begun = begin_variant(writer, name)?;
+    value.serialize(&mut *writer)?;
+    writer.end_object(begun)
+}
+
 /// Writes a value that serialises as JSON text as what the text denotes.
 #[cold]
 fn raw<T: Serialize + ?Sized>(writer: &mut Writer<'_>, value: &T) -> Result<(), Fault> {
     value.serialize(&mut *writer)?;
     let text = writer.take_text()?;
     json::write_text(&text, writer)
-}
-
-/// Turns the key that was written last into text, as JSON wants keys.
-fn name_key(writer: &mut Writer<'_>) -> Result<(), Fault> {
-    use crate::value::archive::archived::tag;
-    use std::fmt::Write;
-    match writer.last().map(Cell::parts) {
-        Some((tag::TEXT, _)) => Ok(()),
-        Some((tag::NUMBER, _)) => {
-            let digits = writer.take_text()?;
-            writer.text(&digits)
-        }
-        Some((kind @ (tag::INT | tag::UINT | tag::FLOAT | tag::FALSE | tag::TRUE), payload)) => {
-            let mut text = ShortText::default();
-            let written = match kind {
-                tag::INT => write!(text, "{}", payload as i64),
-                tag::UINT => write!(text, "{payload}"),
-                tag::FLOAT => text.write_float(f64::from_bits(payload)),
-                kind => write!(text, "{}", kind == tag::TRUE),
-            };
-            written.map_err(|_| Fault::invalid("a number that is too long for a key"))?;
-            writer.pop();
-            writer.text(text.as_str())
-        }
-        _ => Err(Fault::invalid("a key of an object must be a string, a number or a boolean")),
-    }
 }
 
 macro_rules! integers {
@@ -111,13 +129,13 @@ macro_rules! integers {
 impl<'w, 'o> Serializer for &'w mut Writer<'o> {
     type Ok = ();
     type Error = Fault;
-    type SerializeSeq = Compound<'w, 'o>;
-    type SerializeTuple = Compound<'w, 'o>;
-    type SerializeTupleStruct = Compound<'w, 'o>;
-    type SerializeTupleVariant = Compound<'w, 'o>;
-    type SerializeMap = Compound<'w, 'o>;
-    type SerializeStruct = Compound<'w, 'o>;
-    type SerializeStructVariant = Compound<'w, 'o>;
+    type SerializeSeq = Compound<'w, 'o, ()>;
+    type SerializeTuple = Compound<'w, 'o, ()>;
+    type SerializeTupleStruct = Compound<'w, 'o, ()>;
+    type SerializeTupleVariant = Compound<'w, 'o, ()>;
+    type SerializeMap = Compound<'w, 'o, ()>;
+    type SerializeStruct = Compound<'w, 'o, ()>;
+    type SerializeStructVariant = Compound<'w, 'o, ()>;
 
     integers!(serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64);
     integers!(serialize_u8: u8, serialize_u16: u16, serialize_u32: u32);
@@ -152,10 +170,7 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
     }
 
     fn serialize_f64(self, value: f64) -> Result<(), Fault> {
-        if !value.is_finite() {
-            return Err(Fault::invalid(format!("{value} is not a JSON number; store null or a string instead")));
-        }
-        self.push(Cell::float(value))
+        self.push(Cell::float(finite(value)?))
     }
 
     fn serialize_char(self, value: char) -> Result<(), Fault> {
@@ -168,7 +183,7 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result<(), Fault> {
-        value.serialize(self)
+        self.bytes(value)
     }
 
     fn serialize_none(self) -> Result<(), Fault> {
@@ -202,9 +217,11 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Fault> {
-        let begun = begin_variant(self, variant)?;
-        value.serialize(&mut *self)?;
-        self.end_object(begun)
+        write_variant(self, variant, value)
+    }
+
+    fn collect_seq<I: IntoIterator<Item: Serialize>>(self, elements: I) -> Result<(), Fault> {
+        write_elements(self, elements)
     }
 
     fn serialize_seq(self, _length: Option<usize>) -> Result<Self::SerializeSeq, Fault> {
@@ -235,10 +252,7 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
 
     #[inline]
     fn serialize_struct(self, name: &'static str, _length: usize) -> Result<Self::SerializeStruct, Fault> {
-        if name.len() >= RAW_NUMBER.len() && (name == RAW_VALUE || name == RAW_NUMBER) {
-            return Ok(Compound { writer: self, shape: Shape::Raw, variant: None });
-        }
-        Compound::object(self, None)
+        Compound::structure(self, name)
     }
 
     fn serialize_struct_variant(
@@ -252,60 +266,29 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
     }
 }
 
-impl ser::SerializeSeq for Compound<'_, '_> {
-    type Ok = ();
-    type Error = Fault;
+macro_rules! arrays {
+    ($($name:ident $method:ident),*) => {
+        $(impl<R: Default> ser::$name for Compound<'_, '_, R> {
+            type Ok = R;
+            type Error = Fault;
 
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.element(value)
-    }
+            #[inline]
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+                self.element(value)
+            }
 
-    fn end(self) -> Result<(), Fault> {
-        self.finish()
-    }
+            fn end(self) -> Result<R, Fault> {
+                self.finish()
+            }
+        })*
+    };
 }
 
-impl ser::SerializeTuple for Compound<'_, '_> {
-    type Ok = ();
-    type Error = Fault;
+arrays!(SerializeSeq serialize_element, SerializeTuple serialize_element);
+arrays!(SerializeTupleStruct serialize_field, SerializeTupleVariant serialize_field);
 
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), Fault> {
-        self.finish()
-    }
-}
-
-impl ser::SerializeTupleStruct for Compound<'_, '_> {
-    type Ok = ();
-    type Error = Fault;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), Fault> {
-        self.finish()
-    }
-}
-
-impl ser::SerializeTupleVariant for Compound<'_, '_> {
-    type Ok = ();
-    type Error = Fault;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), Fault> {
-        self.finish()
-    }
-}
-
-impl ser::SerializeMap for Compound<'_, '_> {
-    type Ok = ();
+impl<R: Default> ser::SerializeMap for Compound<'_, '_, R> {
+    type Ok = R;
     type Error = Fault;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
@@ -317,35 +300,171 @@ impl ser::SerializeMap for Compound<'_, '_> {
         self.element(value)
     }
 
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<R, Fault> {
         self.finish()
     }
 }
 
-impl ser::SerializeStruct for Compound<'_, '_> {
-    type Ok = ();
-    type Error = Fault;
+macro_rules! structs {
+    ($($name:ident),*) => {
+        $(impl<R: Default> ser::$name for Compound<'_, '_, R> {
+            type Ok = R;
+            type Error = Fault;
 
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Fault> {
+                self.field(name, value)
+            }
+
+            #[inline]
+            fn end(self) -> Result<R, Fault> {
+                self.finish()
+            }
+        })*
+    };
+}
+
+structs!(SerializeStruct, SerializeStructVariant);
+
+/// Serialises the elements of an array: numbers are returned, to be packed; all else is written as a cell, and what was packed before it
+/// becomes cells first.
+struct InArray<'w, 'o, 'p> {
+    writer: &'w mut Writer<'o>,
+    array: &'w mut Array,
+    /// The last of the packed elements, which were not put into the array yet.
+    pending: &'p [u8],
+}
+
+impl<'w, 'o> InArray<'w, 'o, '_> {
     #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Fault> {
-        self.field(name, value)
+    fn spilled(self) -> Result<&'w mut Writer<'o>, Fault> {
+        self.writer.append(self.pending)?;
+        self.writer.spill(self.array)?;
+        Ok(self.writer)
     }
 
     #[inline]
-    fn end(self) -> Result<(), Fault> {
-        self.finish()
+    fn written(self, write: impl FnOnce(&mut Writer<'o>) -> Result<(), Fault>) -> Result<Element, Fault> {
+        write(self.spilled()?).map(|()| Element::Written)
     }
 }
 
-impl ser::SerializeStructVariant for Compound<'_, '_> {
-    type Ok = ();
-    type Error = Fault;
+macro_rules! packed {
+    ($($method:ident: $type:ty),*) => {
+        $(#[inline]
+        fn $method(self, value: $type) -> Result<Element, Fault> {
+            Ok(Element::Int(i64::from(value)))
+        })*
+    };
+}
 
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Fault> {
-        self.field(name, value)
+macro_rules! large {
+    ($($method:ident: $type:ty),*) => {
+        $(#[inline]
+        fn $method(self, value: $type) -> Result<Element, Fault> {
+            match i64::try_from(value) {
+                Ok(value) => Ok(Element::Int(value)),
+                Err(_) => self.written(|writer| writer.$method(value)),
+            }
+        })*
+    };
+}
+
+macro_rules! written {
+    ($($method:ident($($argument:ident: $type:ty),*)),*) => {
+        $(fn $method(self, $($argument: $type),*) -> Result<Element, Fault> {
+            self.written(|writer| writer.$method($($argument),*))
+        })*
+    };
+}
+
+impl<'w, 'o> Serializer for InArray<'w, 'o, '_> {
+    type Ok = Element;
+    type Error = Fault;
+    type SerializeSeq = Compound<'w, 'o, Element>;
+    type SerializeTuple = Compound<'w, 'o, Element>;
+    type SerializeTupleStruct = Compound<'w, 'o, Element>;
+    type SerializeTupleVariant = Compound<'w, 'o, Element>;
+    type SerializeMap = Compound<'w, 'o, Element>;
+    type SerializeStruct = Compound<'w, 'o, Element>;
+    type SerializeStructVariant = Compound<'w, 'o, Element>;
+
+    packed!(serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64);
+    packed!(serialize_u8: u8, serialize_u16: u16, serialize_u32: u32);
+    large!(serialize_u64: u64, serialize_i128: i128, serialize_u128: u128);
+    written!(serialize_bool(value: bool), serialize_char(value: char), serialize_str(value: &str), serialize_bytes(value: &[u8]));
+    written!(serialize_none(), serialize_unit(), serialize_unit_struct(name: &'static str));
+    written!(serialize_unit_variant(name: &'static str, index: u32, variant: &'static str));
+
+    fn serialize_f32(self, value: f32) -> Result<Element, Fault> {
+        self.serialize_f64(number::widened(value))
     }
 
-    fn end(self) -> Result<(), Fault> {
-        self.finish()
+    #[inline]
+    fn serialize_f64(self, value: f64) -> Result<Element, Fault> {
+        finite(value).map(Element::Float)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<Element, Fault> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _name: &'static str, value: &T) -> Result<Element, Fault> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<Element, Fault> {
+        self.written(|writer| write_variant(writer, variant, value))
+    }
+
+    fn collect_seq<I: IntoIterator<Item: Serialize>>(self, elements: I) -> Result<Element, Fault> {
+        self.written(|writer| write_elements(writer, elements))
+    }
+
+    fn serialize_seq(self, _length: Option<usize>) -> Result<Self::SerializeSeq, Fault> {
+        Compound::array(self.spilled()?, None)
+    }
+
+    fn serialize_tuple(self, _length: usize) -> Result<Self::SerializeTuple, Fault> {
+        Compound::array(self.spilled()?, None)
+    }
+
+    fn serialize_tuple_struct(self, _name: &'static str, _length: usize) -> Result<Self::SerializeTupleStruct, Fault> {
+        Compound::array(self.spilled()?, None)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+        _length: usize,
+    ) -> Result<Self::SerializeTupleVariant, Fault> {
+        Compound::array(self.spilled()?, Some(variant))
+    }
+
+    fn serialize_map(self, _length: Option<usize>) -> Result<Self::SerializeMap, Fault> {
+        Compound::object(self.spilled()?, None)
+    }
+
+    #[inline]
+    fn serialize_struct(self, name: &'static str, _length: usize) -> Result<Self::SerializeStruct, Fault> {
+        Compound::structure(self.spilled()?, name)
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _name: &'static str,
+        _index: u32,
+        variant: &'static str,
+        _length: usize,
+    ) -> Result<Self::SerializeStructVariant, Fault> {
+        Compound::object(self.spilled()?, Some(variant))
     }
 }

@@ -10,8 +10,8 @@ use crate::value::archive::fault::Fault;
 /// the output instead of the relative one.
 #[derive(Clone, Copy, PartialEq)]
 pub(in crate::value) struct Cell {
-    payload: u64,
-    tag: u8,
+    pub(super) payload: u64,
+    pub(super) tag: u8,
     target: Target,
 }
 
@@ -42,7 +42,7 @@ impl Cell {
         Cell::plain(tag::FLOAT, value.to_bits())
     }
 
-    fn container(tag: u8, position: usize, count: usize) -> Cell {
+    pub(super) fn container(tag: u8, position: usize, count: usize) -> Cell {
         Cell { payload: position as u64 | (count as u64) << 32, tag, target: Target::Low }
     }
 
@@ -60,7 +60,7 @@ impl Cell {
 
     fn of_payload(tag: u8, payload: u64, position: usize) -> Cell {
         let target = match tag {
-            tag::ARRAY | tag::OBJECT => Target::Low,
+            tag::ARRAY | tag::OBJECT | tag::BYTES | tag::INTS | tag::FLOATS => Target::Low,
             tag::TEXT | tag::NUMBER if payload & 0xc0 == 0x80 => Target::High,
             _ => Target::None,
         };
@@ -105,6 +105,8 @@ impl Cell {
             (Target::None, _) => None,
             (Target::High, _) => Some((high, high + (low & 0x3f | (low & !0xff) >> 2))),
             (Target::Low, tag::ARRAY) => Some((low, low + high * NODE_BYTES)),
+            (Target::Low, tag::BYTES) => Some((low, low + high)),
+            (Target::Low, tag::INTS | tag::FLOATS) => Some((low, low + high * WORD_BYTES)),
             (Target::Low, _) => Some((low, low + high * ENTRY_BYTES)),
         }
     }
@@ -112,8 +114,8 @@ impl Cell {
 
 /// The memory that a writer works in, kept by each thread for the next one.
 #[derive(Default)]
-struct Scratch {
-    cells: Vec<Cell>,
+pub(super) struct Scratch {
+    pub(super) cells: Vec<Cell>,
     text: String,
 }
 
@@ -121,9 +123,11 @@ thread_local! {
     static SCRATCH: std::cell::Cell<Option<Box<Scratch>>> = const { std::cell::Cell::new(None) };
 }
 
+/// Bytes of an element of a packed array of integers or floats.
+pub(super) const WORD_BYTES: usize = 8;
 /// More than this is given back instead of kept.
 const SCRATCH_BYTES_MAX: usize = 1 << 20;
-const CELLS_MAX: usize = VALUE_BYTES_MAX / NODE_BYTES;
+pub(super) const CELLS_MAX: usize = VALUE_BYTES_MAX / NODE_BYTES;
 
 /// Appends to `out` the archive of the one node that `body` writes. On an error `out` is as before; a panic of `body`
 /// leaves bytes behind.
@@ -149,24 +153,24 @@ pub(in crate::value) fn write(out: &mut Vec<u8>, body: impl FnOnce(&mut Writer<'
 /// Whatever the order of calls, every cell on the stack is a valid node whose payload lies in the output already; so the
 /// result is always a valid archive, also when a user's `Serialize` swallows errors half-way.
 pub(in crate::value) struct Writer<'o> {
-    out: &'o mut Vec<u8>,
+    pub(super) out: &'o mut Vec<u8>,
     /// Where in `out` the archive begins; positions count from here.
-    base: usize,
-    scratch: &'o mut Scratch,
-    depth_left: usize,
+    pub(super) base: usize,
+    pub(super) scratch: &'o mut Scratch,
+    pub(super) depth_left: usize,
 }
 
 /// A container that has begun: how many cells were on the stack, and where the output was.
 #[must_use]
 #[derive(Clone, Copy)]
 pub(in crate::value) struct Begun {
-    cells: usize,
+    pub(super) cells: usize,
     position: usize,
 }
 
 impl Writer<'_> {
     #[inline]
-    fn position(&self) -> usize {
+    pub(super) fn position(&self) -> usize {
         self.out.len() - self.base
     }
 
@@ -210,7 +214,7 @@ impl Writer<'_> {
     }
 
     #[inline]
-    fn room_for(&self, bytes: usize) -> Result<(), Fault> {
+    pub(super) fn room_for(&self, bytes: usize) -> Result<(), Fault> {
         if bytes > VALUE_BYTES_MAX - NODE_BYTES || self.position() > VALUE_BYTES_MAX - NODE_BYTES - bytes {
             Err(too_large())
         } else {
@@ -222,21 +226,6 @@ impl Writer<'_> {
     pub(in crate::value) fn begin(&mut self) -> Result<Begun, Fault> {
         self.depth_left = self.depth_left.checked_sub(1).ok_or_else(too_deep)?;
         Ok(Begun { cells: self.scratch.cells.len(), position: self.position() })
-    }
-
-    pub(in crate::value) fn end_array(&mut self, begun: Begun) -> Result<(), Fault> {
-        let cells = &self.scratch.cells[begun.cells..];
-        let (count, position) = (cells.len(), self.position());
-        self.room_for(count * NODE_BYTES)?;
-        let start = self.out.len();
-        self.out.resize(start + count * NODE_BYTES, 0);
-        let nodes = self.out[start..].as_chunks_mut::<NODE_BYTES>().0;
-        for (index, (node, cell)) in nodes.iter_mut().zip(cells).enumerate() {
-            *node = cell.node_at(position + index * NODE_BYTES);
-        }
-        self.scratch.cells.truncate(begun.cells);
-        self.depth_left += 1;
-        self.push(Cell::container(tag::ARRAY, position, count))
     }
 
     /// Ends an object, whose cells are keys and values in turn. Of entries with the same key the last value counts, in
@@ -439,6 +428,9 @@ fn first_byte(node: &ArchivedNode) -> Option<usize> {
             let elements = elements.as_slice();
             Some(elements.iter().find_map(first_byte).unwrap_or(elements.as_ptr() as usize))
         }
+        ArchivedNode::Bytes(elements) => Some(elements.as_ptr() as usize),
+        ArchivedNode::Ints(elements) => Some(elements.as_ptr() as usize),
+        ArchivedNode::Floats(elements) => Some(elements.as_ptr() as usize),
         ArchivedNode::Object(entries) => {
             let entries = entries.as_slice();
             let below = entries.iter().find_map(|entry| first_byte_of_text(entry.key()).or_else(|| first_byte(&entry.value)));
@@ -453,6 +445,9 @@ fn last_byte(node: &ArchivedNode) -> Option<usize> {
     match node {
         ArchivedNode::Number(text) | ArchivedNode::Text(text) => last_byte_of_text(text),
         ArchivedNode::Array(elements) => Some(elements.as_slice().as_ptr_range().end as usize),
+        ArchivedNode::Bytes(elements) => Some(elements.as_slice().as_ptr_range().end as usize),
+        ArchivedNode::Ints(elements) => Some(elements.as_slice().as_ptr_range().end as usize),
+        ArchivedNode::Floats(elements) => Some(elements.as_slice().as_ptr_range().end as usize),
         ArchivedNode::Object(entries) => Some(entries.as_slice().as_ptr_range().end as usize),
         _ => None,
     }
@@ -467,7 +462,7 @@ fn last_byte_of_text(text: &str) -> Option<usize> {
 }
 
 #[cold]
-fn too_large() -> Fault {
+pub(super) fn too_large() -> Fault {
     Fault::invalid(format!("the value needs more than the {VALUE_BYTES_MAX} bytes that one may have; split it over several keys"))
 }
 
