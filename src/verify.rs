@@ -240,7 +240,14 @@ pub(crate) fn stats(shared: &Shared) -> Result<Stats> {
     let files = &shared.files;
     let disk_bytes =
         [&files.log, &files.index, &files.order, &files.segments].into_iter().map(|file| file::disk_bytes(file).unwrap_or(0)).sum();
-    let segments = slots.iter().filter(|(state, _)| matches!(state, State::InLog(_) | State::Inside)).count() as u64;
+    // Those with nothing live are used again when the next one is entered; the log ends in one all the same.
+    let last = Position(shared.control.log.sealed.load(Ordering::Relaxed)).segment();
+    let mut in_use = false;
+    let is_used = |(segment, (state, live)): (usize, &(State, u64))| {
+        in_use = if *state == State::Inside { in_use } else { matches!(state, State::InLog(_)) && (*live > 0 || segment as u64 == last.0) };
+        in_use
+    };
+    let segments = slots.iter().enumerate().map(is_used).filter(|is_used| *is_used).count() as u64;
     let is_alive = |slot: &u64| shared.membership.identity_in(shared.control, *slot).is_some_and(|identity| !process::is_dead(identity));
     let mut open_by: Vec<Owner> =
         (0..PROCESSES_MAX as u64).filter(is_alive).map(|slot| shared.membership.owner_in(shared.control, slot)).collect();

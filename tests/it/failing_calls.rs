@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use tastypod::{ErrorKind, Options, Pod};
 
-pub const CHILDREN: &[Role] = &[("checkpoint_that_fails", checkpoint_that_fails), ("space_that_fails", space_that_fails)];
+pub const CHILDREN: &[Role] = &[("checkpoint_that_fails", checkpoint_that_fails), ("space_that_fails", space_that_fails), ("opens", opens)];
 
 const BEGIN: &str = "/tastypod-checkpoint-begins";
 const END: &str = "/tastypod-checkpoint-ends";
@@ -143,6 +143,24 @@ fn space_that_cannot_be_had_or_given_back_costs_nothing_that_was_written() {
 
 fn checkpoint(path: &Path, again: bool) -> Command {
     command("checkpoint_that_fails", &[text(path), if again { "again" } else { "once" }])
+}
+
+#[test]
+fn a_file_system_without_fallocate_is_named_as_that() {
+    let dir = directory();
+    let (path, trace) = (dir.path().join("a.pod"), dir.path().join("trace"));
+    let (said, _) = traced(command("opens", &[text(&path)]), &trace, "fallocate", Some("fallocate:error=EOPNOTSUPP"));
+    let said = said.join("\n");
+    for part in ["UnsupportedFilesystem", "a.pod", "fallocate", "ext4"] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+fn opens(arguments: &[String]) {
+    match Pod::open(&arguments[0]) {
+        Ok(_) => say("opened"),
+        Err(error) => say(format!("{:?}: {error}", error.kind())),
+    }
 }
 
 /// Runs a role under strace; returns what it said, and the calls between its marks.

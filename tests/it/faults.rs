@@ -19,6 +19,7 @@ pub const CHILDREN: &[Role] = &[
     ("daemon", daemon),
     ("closes-all", closes_all),
     ("full-disk", full_disk),
+    ("open-replaced", open_replaced),
     ("remove-on-full-disk", remove_on_full_disk),
     ("kill-on-full-disk", kill_on_full_disk),
     ("churn-on-full-disk", churn_on_full_disk),
@@ -598,6 +599,39 @@ fn a_missing_or_foreign_part_is_never_fewer_keys_in_silence() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn files_that_were_replaced_under_a_process_are_told_as_that() {
+    let dir = directory();
+    let path = dir.path().join("a.pod");
+    let pod = manual(&path);
+    pod.set("k", 1).unwrap();
+    let log = path.join(".live/log");
+    fs::copy(&log, path.join("copy")).unwrap();
+    fs::rename(path.join("copy"), &log).unwrap();
+    let opens = |read_only: &str| {
+        let mut child = Child::start("open-replaced", &[text(&path), read_only]);
+        let said = child.lines().join("");
+        assert!(child.wait().success());
+        said
+    };
+    for read_only in ["true", "false"] {
+        let said = opens(read_only);
+        assert!(said.starts_with("StoreRemoved") && said.contains("replaced") && said.contains(text(&path)), "{said}");
+    }
+    drop(pod);
+    assert_eq!(opens("false"), "opened");
+}
+
+fn open_replaced(arguments: &[String]) {
+    match Options::new().read_only(arguments[1] == "true").open(&arguments[0]) {
+        Ok(pod) => {
+            assert_eq!(pod.get("k").unwrap(), Some(json!(1)));
+            say("opened");
+        }
+        Err(error) => say(format!("{:?} {error}", error.kind())),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::segment::control::{self, CONTROL_BYTES, Control};
 use crate::segment::heap::Heap;
 use crate::segment::slots::Slots;
 use crate::segment::words::MappedWords;
-use crate::store::core::files::{Files, INDEX, LIVE, LOG, ORDER, SEGMENTS, cannot, not_a_log};
+use crate::store::core::files::{Files, INDEX, LIVE, LOG, ORDER, SEGMENTS, cannot, cannot_allocate, not_a_log};
 use crate::store::core::how::How;
 use crate::store::core::membership::Membership;
 use crate::store::core::shared::{Auto, Loss, Mode, Shared};
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// Maps the control page of somebody who is alone: a reader's own, in memory, or that of all.
 pub(crate) fn map_control(file: &File, path: &Path, in_memory: bool) -> Result<(&'static Control, Option<FileMap>)> {
-    file::allocate(file, 0, CONTROL_BYTES).map_err(|error| Error::io("allocate space in", path, error))?;
+    file::allocate(file, 0, CONTROL_BYTES).map_err(|error| cannot_allocate(path, error))?;
     let failed = |error| Error::io("map", path, error);
     if in_memory {
         let (own, control) = control::map_own(file).map_err(failed)?;

@@ -147,6 +147,13 @@ impl Shared {
         if stamps.magic.get() != MAGIC || stamps.layout.get() != LAYOUT {
             return Err(other_layout(&self.directory));
         }
+        if file::stamp(&self.files.log).is_ok_and(|log| (log.device, log.inode) != (stamps.device.get(), stamps.inode.get())) {
+            let message = format!(
+                "{}: files of the store were replaced, as by a restore, while processes have it open; close it in all of them and open it again",
+                self.directory.display()
+            );
+            return Err(Error::new(ErrorKind::StoreRemoved, message));
+        }
         if !self.is_ours() {
             return Err(Error::new(
                 ErrorKind::ForeignState,

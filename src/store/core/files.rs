@@ -65,7 +65,7 @@ pub(crate) fn removed(directory: &Path) -> Error {
     Error::new(ErrorKind::StoreRemoved, format!("{} was removed or replaced while it was open; open it again", directory.display()))
 }
 
-/// A failed system call on a file of the store, where a lack of rights has an answer.
+/// A failed system call on a file of the store, where a lack of rights or of what the file system can has an answer.
 #[cold]
 pub(crate) fn cannot(doing: &str, path: &Path, error: std::io::Error) -> Error {
     if error.kind() == std::io::ErrorKind::PermissionDenied {
@@ -73,7 +73,21 @@ pub(crate) fn cannot(doing: &str, path: &Path, error: std::io::Error) -> Error {
             format!("{doing} {}: no permission; the store belongs to another user, or was made with another file_mode", path.display());
         return Error::caused(ErrorKind::Io, message, error);
     }
+    if error.kind() == std::io::ErrorKind::Unsupported {
+        let message = format!(
+            "{doing} {}: it lies on a file system that cannot allocate blocks ahead (fallocate), without which a full disk would kill whoever \
+             writes; use one that can, such as ext4, xfs, btrfs or tmpfs",
+            path.display()
+        );
+        return Error::caused(ErrorKind::UnsupportedFilesystem, message, error);
+    }
     Error::io(doing, path, error)
+}
+
+/// There are no blocks for a file of the store, or none can be had ahead.
+#[cold]
+pub(crate) fn cannot_allocate(path: &Path, error: std::io::Error) -> Error {
+    cannot("allocate space in", path, error)
 }
 
 #[cold]

@@ -6,7 +6,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::words::MappedWords;
-use crate::store::core::files::{INDEX, LOG, ORDER, SEGMENTS};
+use crate::store::core::files::{INDEX, LOG, ORDER, SEGMENTS, cannot_allocate};
 use crate::store::core::shared::Shared;
 use crate::sys::atomic::{Ordering, Word};
 use crate::sys::file::Kept;
@@ -58,10 +58,10 @@ impl Growing<'_> {
             // The chunk did not fit; what is needed may.
             Err(_) if needed < wanted => {
                 let end = needed.next_multiple_of(8);
-                file::allocate(self.file, ready, end - ready).map_err(|error| Error::io("allocate space in", &path, error))?;
+                file::allocate(self.file, ready, end - ready).map_err(|error| cannot_allocate(&path, error))?;
                 end
             }
-            Err(error) => return Err(Error::io("allocate space in", &path, error)),
+            Err(error) => return Err(cannot_allocate(&path, error)),
         };
         if populates && end - ready <= POPULATED_BYTES_MAX {
             self.map.populate(ready / CHUNK_BYTES_MAX * CHUNK_BYTES_MAX, end - ready / CHUNK_BYTES_MAX * CHUNK_BYTES_MAX);
@@ -104,6 +104,6 @@ impl Shared {
 
     /// Blocks for a piece of the log.
     pub(crate) fn allocate_log(&self, start: u64, length: u64) -> Result<()> {
-        file::allocate(&self.files.log, start, length).map_err(|error| Error::io("allocate space in", &self.log_path(), error))
+        file::allocate(&self.files.log, start, length).map_err(|error| cannot_allocate(&self.log_path(), error))
     }
 }

@@ -9,7 +9,7 @@ use crate::log::record::Kind;
 use crate::segment::heap::Segment;
 use crate::segment::slots::{Slots, State};
 use crate::segment::words::MappedWords;
-use crate::store::core::files::{CLAIM_WORDS, INDEX, ORDER, TASK_NAMES};
+use crate::store::core::files::{CLAIM_WORDS, INDEX, ORDER, TASK_NAMES, cannot_allocate};
 use crate::store::core::shared::Shared;
 use crate::store::write::growing::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Growing, chunk};
 use crate::store::write::room::{Use, is_full};
@@ -183,8 +183,7 @@ impl Shared {
         clear(before / 8..ready.get() / 8);
         if lowest < low.get() {
             let (start, end) = (order::bytes_for(lowest), order::bytes_for(low.get()));
-            file::allocate(&self.files.order, start, end - start)
-                .map_err(|error| Error::io("allocate space in", &self.live().join(ORDER), error))?;
+            file::allocate(&self.files.order, start, end - start).map_err(|error| cannot_allocate(&self.live().join(ORDER), error))?;
             clear(lowest..low.get());
             low.set(lowest);
         }
@@ -217,7 +216,7 @@ impl Shared {
         let next = growth.plan(table.place, kept).ok_or_else(|| self.index_full())?;
         self.allocate_index(next)?;
         file::allocate(&self.files.index, next.first_byte(), next.end_byte() - next.first_byte())
-            .map_err(|error| Error::io("allocate space in", &self.live().join(INDEX), error))?;
+            .map_err(|error| cannot_allocate(&self.live().join(INDEX), error))?;
         growth.begin(next, floor);
         Ok(())
     }
