@@ -120,7 +120,7 @@ compile_error!(
 
 mod checkpoint;
 mod error;
-#[cfg(feature = "fuzzing")]
+#[cfg(tastypod_fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod index;
@@ -179,7 +179,7 @@ struct FromTastypy;
 struct Readme;
 
 /// Crash points, for this crate's own tests.
-#[cfg(feature = "crash-points")]
+#[cfg(tastypod_crash_points)]
 #[doc(hidden)]
 pub mod crash {
     pub use crate::sys::crash::{Action, arm, look_away, observe, passed, subject};

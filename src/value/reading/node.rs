@@ -169,7 +169,7 @@ impl<'a> Node<'a> {
     }
 
     /// How many arrays and objects are nested, this one included.
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(any(test, tastypod_fuzzing))]
     pub(crate) fn depth(self) -> usize {
         if let Node::Whole(node) = self { archived::depth(node) } else { 0 }
     }
