@@ -102,7 +102,6 @@ impl<'a> Node<'a> {
         if let Shape::Int(value) = self.shape() { Some(value) } else { None }
     }
 
-    #[cfg(test)]
     pub(crate) fn as_u64(self) -> Option<u64> {
         match self.shape() {
             Shape::Int(value) => u64::try_from(value).ok(),
