@@ -383,7 +383,7 @@ fn loops_go_backwards_and_meet_in_the_middle() {
     let check = |pod: &Pod| {
         let values: Vec<i64> = pod.iter_as().rev().map(|entry| entry.unwrap().1).collect();
         assert_eq!(values, [5, 4, 3, 1, 0]);
-        assert_eq!(pod.keys().rev().next().unwrap().unwrap(), 5);
+        assert_eq!(pod.keys().next_back().unwrap().unwrap(), 5);
         assert_eq!(pod.values().next_back().unwrap().unwrap(), 5);
         let mut both = pod.iter();
         let mut met = Vec::new();
