@@ -3,6 +3,8 @@
 # What it finds is kept in fuzz/artifacts/; an input worth keeping goes to fuzz/regressions/TARGET/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# As ../build.rs says.
+export TASTYPOD_BUILD_FUZZING=1 TASTYPOD_BUILD_SMALL_SEGMENTS=1
 seconds=${1:-30}
 shift || true
 # Control pages stay mapped until the process exits, by design.

@@ -9,7 +9,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong. Match on [`Error::kind`]; the text of an error is for people and may change.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// use tastypod::{ErrorKind, Pod};
 /// let pod = Pod::open(dir.path().join("a.pod"))?;
 /// let error = pod.update("absent", |_value| ()).unwrap_err();
@@ -38,15 +38,15 @@ struct Inner {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A key that was to be added is there already.
+    /// The key to be added exists already.
     DuplicateKey,
-    /// The key, or a step of a path into its value, is absent.
+    /// The key does not exist, or a step of a path into its value does not.
     KeyNotFound,
     /// The key cannot be stored: a float, bool or null, or too long.
     InvalidKey,
-    /// The value cannot be stored or cannot be represented in the wanted type without loss, or a sum overflows.
+    /// The value cannot be stored, or the wanted type cannot hold it without loss, or a sum overflows.
     InvalidValue,
-    /// The value at a path has another type than the call needs.
+    /// The value at a path does not have the type that the call needs.
     TypeMismatch {
         /// Where in the value, as a JSON pointer; empty for the whole value.
         path: String,
@@ -64,7 +64,7 @@ pub enum ErrorKind {
         /// What is wrong there.
         what: String,
     },
-    /// What was asked for contradicts what is stored, or what somebody else changed meanwhile.
+    /// The request contradicts what is stored, or what somebody else changed meanwhile.
     Conflict,
     /// The store holds another kind of data than the call needs.
     WrongKind,
@@ -72,10 +72,10 @@ pub enum ErrorKind {
     LockTimeout {
         /// Who holds it.
         owner: Owner,
-        /// For how long the owner had held it when the wait was given up.
+        /// How long the owner had held it when the call gave up.
         since: Duration,
     },
-    /// A call on a store from inside a closure that runs under the lock of the same store.
+    /// A call on a store inside a transaction or closure that holds the lock of the same store. Use the closure's argument instead.
     Reentrant,
     /// The disk, the quota, the address space or a size limit is exhausted. Nothing was changed.
     Full,
@@ -83,7 +83,7 @@ pub enum ErrorKind {
     ReadOnly,
     /// The store was written in a format that this version does not know.
     VersionMismatch,
-    /// Shared state that belongs to another libc, machine or pid namespace, and is in use there.
+    /// The store is in use by processes of another libc, machine or pid namespace.
     ForeignState,
     /// The directory was removed or replaced while it was open.
     StoreRemoved,
@@ -100,7 +100,7 @@ pub enum ErrorKind {
     Closed,
     /// An operation of the operating system failed.
     Io,
-    /// Anything else, and errors of the caller's own made by [`Error::other`].
+    /// Anything else, and your own errors made with [`Error::other`].
     Other,
 }
 
@@ -127,10 +127,10 @@ impl std::fmt::Display for Owner {
     }
 }
 
-/// For functions that return `std::io::Result`: what the system said where it said something, else of the kind that comes nearest.
+/// For functions that return `std::io::Result`. The kind is that of the failed system call, if there was one, else the nearest kind.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// fn save(path: &std::path::Path) -> std::io::Result<()> {
 ///     tastypod::Pod::open(path)?.sync()?;
 ///     Ok(())
@@ -168,7 +168,7 @@ impl Error {
         self.0.kind.clone()
     }
 
-    /// An error of the caller's own: returned from the closure of a transaction it rolls the transaction back.
+    /// An error of your own. Return it from the closure of a transaction to roll the transaction back.
     ///
     /// ```
     /// use tastypod::Error;

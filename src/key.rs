@@ -77,6 +77,22 @@ impl Key {
         if let Key::Tuple(elements) = self { Some(elements) } else { None }
     }
 
+    /// Whether a text begins with the text `prefix`, or a tuple with the elements of the tuple `prefix`. An integer is a prefix of itself only.
+    ///
+    /// ```
+    /// use tastypod::Key;
+    /// assert!(Key::from("page/7").starts_with(&Key::from("page/")));
+    /// assert!(Key::from(("page", 7)).starts_with(&Key::from(("page",))));
+    /// assert!(!Key::from(("page", 7)).starts_with(&Key::from("page")));
+    /// ```
+    pub fn starts_with(&self, prefix: &Key) -> bool {
+        match (self, prefix) {
+            (Key::String(text), Key::String(prefix)) => text.starts_with(&**prefix),
+            (Key::Tuple(elements), Key::Tuple(prefix)) => elements.starts_with(prefix),
+            _ => self == prefix,
+        }
+    }
+
     /// The key as compact JSON text, in which strings have quotes.
     ///
     /// ```

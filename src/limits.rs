@@ -17,7 +17,7 @@ const _: () = assert!(KEY_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(VALUE_BYTES_MAX < i32::MAX as usize / 2);
 
 /// Bytes of the log's unit of allocation and cleaning. A longer record gets a run of adjacent segments.
-pub(crate) const SEGMENT_BYTES: u64 = if cfg!(feature = "small-segments") { 64 * 1024 } else { 4 * 1024 * 1024 };
+pub(crate) const SEGMENT_BYTES: u64 = if cfg!(tastypod_small_segments) { 64 * 1024 } else { 4 * 1024 * 1024 };
 
 /// Bytes of log that the 40-bit positions of the index can name, and that a process maps where it may.
 pub(crate) const LOG_BYTES_MAX: u64 = 1 << 40;

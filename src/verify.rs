@@ -27,7 +27,7 @@ use std::time::Duration;
 /// What [`Pod::verify`](crate::Pod::verify) found.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
 /// let report = pod.verify()?;
 /// assert!(report.is_clean() && report.findings().is_empty());
@@ -43,11 +43,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing contradicts anything.
+    /// Whether the store is in order.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// assert!(pod.verify()?.is_clean());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -55,11 +55,11 @@ impl Report {
         self.findings.is_empty()
     }
 
-    /// What is wrong, one sentence each; at most a thousand.
+    /// What is wrong, one sentence for each finding, at most a thousand.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// for finding in pod.verify()?.findings() {
     ///     eprintln!("{finding}");
     /// }
@@ -69,12 +69,12 @@ impl Report {
         &self.findings
     }
 
-    /// Logs of which a part could not be used once and was let go, as a whole, oldest first: files beside the log, for whoever looks for
-    /// something in them. At most three, and nothing that is wrong now; they may be removed.
+    /// Copies of logs of which a part could not be used and was dropped, oldest first, at most three. They are files beside the log, for those
+    /// who look for something in them. They do not mean that something is wrong now, and may be removed.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// assert!(pod.verify()?.put_aside().is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -111,8 +111,8 @@ impl fmt::Display for Report {
 /// Sizes and counts of a store.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
 /// println!("{}", pod.stats()?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -208,8 +208,8 @@ impl fmt::Display for Stats {
 /// A process that keeps a transaction readable by a snapshot, a view or an iteration: log from then on is not used again.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
 /// let snapshot = pod.snapshot()?;
 /// for holder in pod.stats()?.pin_holders {
 ///     println!("{} keeps transaction {}", holder.owner, holder.transaction);

@@ -12,13 +12,13 @@ use smallvec::SmallVec;
 use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 
-/// A path into the value of one key. It holds no lock and sees nothing until one of its endings is called; each ending is
-/// one atomic step.
+/// A path into the value of one key. It holds no lock and reads nothing by itself. The last call, such as [`get`](At::get) or
+/// [`set`](At::set), is one atomic step.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-/// pod.set("k", &serde_json::json!({"visits": 1, "tags": []}))?;
+/// pod.set("k", serde_json::json!({"visits": 1, "tags": []}))?;
 /// assert_eq!(pod.at("k").key("visits").add(2)?, serde_json::json!(3));
 /// pod.at("k").pointer("/tags").push("new")?;
 /// assert_eq!(pod.raw_json("k")?.unwrap(), r#"{"visits":3,"tags":["new"]}"#);
@@ -91,12 +91,12 @@ impl<'a> At<'a> {
         at
     }
 
-    /// Goes on to the value of a key of an object.
+    /// Goes to the value of a key of an object.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({"a": 1}))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"a": 1}))?;
     /// assert_eq!(pod.at("k").key("a").get()?, Some(serde_json::json!(1)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -106,12 +106,12 @@ impl<'a> At<'a> {
         self
     }
 
-    /// Goes on to an element of an array; negative indices count from the end.
+    /// Goes to an element of an array. Negative indices count from the end.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 2])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2])?;
     /// assert_eq!(pod.at("k").index(-1).get()?, Some(serde_json::json!(2)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -121,12 +121,12 @@ impl<'a> At<'a> {
         self
     }
 
-    /// Goes on along a JSON pointer (RFC 6901): `/a/0`. A malformed one is an error of the ending.
+    /// Follows a JSON pointer (RFC 6901) such as `/a/0`. If it is malformed, the last call fails.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({"a": [5]}))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"a": [5]}))?;
     /// assert_eq!(pod.at("k").pointer("/a/0").get()?, Some(serde_json::json!(5)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -139,14 +139,15 @@ impl<'a> At<'a> {
         self
     }
 
-    /// Makes an absent key first, with this value, in the same step as the ending's change. Endings that read see it and make nothing.
+    /// If the key is absent, it is made with this value, in the same atomic step as the change. Calls that only read see this value, and
+    /// make nothing.
     ///
-    /// It is the value of the key, and comes before [`key`](At::key), [`index`](At::index) and [`pointer`](At::pointer): behind them it is
-    /// an error of the ending, as is a value that cannot be stored.
+    /// It is the value of the whole key, so it must come before [`key`](At::key), [`index`](At::index) and [`pointer`](At::pointer). After
+    /// them the last call fails with `InvalidValue`, as it does for a value that cannot be stored.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// use serde_json::json;
     /// let hits = pod.at("page").or_insert(json!({})).key("hits");
     /// assert_eq!(hits.get()?, None);
@@ -218,14 +219,14 @@ impl<'a> At<'a> {
         })
     }
 
-    /// The value there, nothing where the key or a step is absent.
+    /// The value there. `None` if the key or a step is absent.
     ///
     /// # Errors
-    /// `TypeMismatch` where a step meets neither object nor array; `InvalidValue` for a number that `Value` would round.
+    /// `TypeMismatch` if a step meets neither an object nor an array; `InvalidValue` for a number that `Value` would round.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// assert_eq!(pod.at("absent").key("a").get()?, None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -233,15 +234,15 @@ impl<'a> At<'a> {
         self.look(|node| node.map(Node::to_value).transpose())
     }
 
-    /// The value there in a type of the caller's.
+    /// The value there in a type of your own.
     ///
     /// # Errors
-    /// As [`get`](At::get), and `InvalidValue` or `TypeMismatch` for another type.
+    /// `TypeMismatch` if a step meets neither an object nor an array; `InvalidValue` or `TypeMismatch` if the value is not of that type.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({"a": [1, 2]}))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"a": [1, 2]}))?;
     /// assert_eq!(pod.at("k").key("a").get_as::<Vec<u8>>()?, Some(vec![1, 2]));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -249,15 +250,15 @@ impl<'a> At<'a> {
         self.look(|node| node.map(|node| node.read()).transpose())
     }
 
-    /// Whether something stands there.
+    /// Whether there is a value.
     ///
     /// # Errors
-    /// `TypeMismatch` where a step meets neither object nor array.
+    /// `TypeMismatch` if a step meets neither an object nor an array.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({"a": null}))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"a": null}))?;
     /// assert!(pod.at("k").key("a").contains()?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -265,15 +266,15 @@ impl<'a> At<'a> {
         self.look(|node| Ok(node.is_some()))
     }
 
-    /// Elements of an array, entries of an object, bytes of a text.
+    /// The number of elements of an array, of entries of an object, or of bytes of a text.
     ///
     /// # Errors
-    /// `KeyNotFound` where nothing stands there; `TypeMismatch` for other values.
+    /// `KeyNotFound` if there is no value; `TypeMismatch` for other values.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 2, 3])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2, 3])?;
     /// assert_eq!(pod.at("k").len()?, 3);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -291,17 +292,18 @@ impl<'a> At<'a> {
         })
     }
 
-    /// Sets what stands there; with an empty path the whole value. An absent last step is added to its parent; the key itself must be
-    /// there, as for all endings that change something, unless [`or_insert`](At::or_insert) makes it.
+    /// Sets the value there. With an empty path this is the whole value. If only the last step is absent, it is added to its parent. The key
+    /// itself must exist, as for all calls that change something, unless [`or_insert`](At::or_insert) makes it.
     ///
     /// # Errors
-    /// `KeyNotFound` where the key or a parent is absent; `TypeMismatch` where a parent has no parts.
+    /// `KeyNotFound` if the key or a parent is absent; `TypeMismatch` if a parent is neither an object nor an array; `InvalidValue` if the
+    /// value cannot be stored; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`, as for all calls here that change something.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({}))?;
-    /// pod.at("k").key("a").set(&1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({}))?;
+    /// pod.at("k").key("a").set(1)?;
     /// assert_eq!(pod.raw_json("k")?.unwrap(), r#"{"a":1}"#);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -311,15 +313,15 @@ impl<'a> At<'a> {
         self.edit(Edit::Set(arena.get(span)), |_| Ok(()))
     }
 
-    /// Sets it if nothing stands there; true if so.
+    /// Sets the value only if there is none. Returns whether there was none.
     ///
     /// # Errors
-    /// As [`set`](At::set).
+    /// `KeyNotFound` if the key or a parent is absent; `TypeMismatch` if a parent is neither an object nor an array.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({"a": 1}))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"a": 1}))?;
     /// assert!(!pod.at("k").key("a").set_if_absent(&2)?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -329,16 +331,16 @@ impl<'a> At<'a> {
         self.edit(Edit::SetIfAbsent(arena.get(span)), |outcome| Ok(outcome.changed))
     }
 
-    /// Takes it out and returns it; nothing where it is absent. With an empty path the key is removed. Numbers beyond 64 bits come back
-    /// as the nearest float, as serde_json reads them.
+    /// Removes the value and returns it. `None` if it is absent. With an empty path the key is removed. In the returned value, a number beyond
+    /// 64 bits is the nearest float, as serde_json reads it.
     ///
     /// # Errors
-    /// `TypeMismatch` where a step meets neither object nor array.
+    /// `TypeMismatch` if a step meets neither an object nor an array.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 2])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2])?;
     /// assert_eq!(pod.at("k").index(0).remove()?, Some(serde_json::json!(1)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -352,16 +354,16 @@ impl<'a> At<'a> {
         self.edit(Edit::Remove, first_taken)
     }
 
-    /// `+=`: adds to the number there and returns the sum. An absent last step counts as 0.
+    /// Adds to the number there and returns the sum, like `+=`. If only the last step is absent, it counts as 0.
     ///
     /// # Errors
-    /// `KeyNotFound` where the key or a parent is absent; `TypeMismatch` for no number; `InvalidValue` where the sum of
-    /// integers does not fit 64 bits.
+    /// `KeyNotFound` if the key or a parent is absent; `TypeMismatch` if it is not a number; `InvalidValue` if the sum of integers does not
+    /// fit 64 bits.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({}))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({}))?;
     /// pod.at("k").key("n").add(1)?;
     /// assert_eq!(pod.at("k").key("n").add(0.5)?, serde_json::json!(1.5));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -371,14 +373,15 @@ impl<'a> At<'a> {
         self.edit(Edit::Add(number.into().0), |outcome| Ok(outcome.sum.map_or(Value::Null, Value::from)))
     }
 
-    /// [`add`](At::add) for counters: the sum is an integer of 64 bits with a sign, and comes back as one.
+    /// Like [`add`](At::add), for counters: the sum is an `i64`.
     ///
     /// # Errors
-    /// As [`add`](At::add); `InvalidValue`, and nothing is changed, where the sum is no such integer.
+    /// `KeyNotFound` if the key or a parent is absent; `TypeMismatch` if there is no number; `InvalidValue` if the sum is not such an
+    /// integer. Nothing is changed then.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.set("hits", 0)?;
     /// let hits: i64 = pod.at("hits").add_i64(1)?;
     /// assert_eq!(hits, 1);
@@ -395,16 +398,17 @@ impl<'a> At<'a> {
         })
     }
 
-    /// Appends an element to the array; an absent last step counts as an empty array.
+    /// Appends an element to the array. If only the last step is absent, it counts as an empty array. The whole value is written again, so this
+    /// costs as much as the list is long.
     ///
     /// # Errors
-    /// `KeyNotFound` where the key or a parent is absent; `TypeMismatch` for no array.
+    /// `KeyNotFound` if the key or a parent is absent; `TypeMismatch` if it is not an array.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1])?;
-    /// pod.at("k").push(&2)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1])?;
+    /// pod.at("k").push(2)?;
     /// assert_eq!(pod.raw_json("k")?.unwrap(), "[1,2]");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -414,16 +418,16 @@ impl<'a> At<'a> {
         self.edit(Edit::Push(arena.get(span)), |_| Ok(()))
     }
 
-    /// Appends all elements to the array; an absent last step counts as an empty array. The iterator is drained before
-    /// anything is locked.
+    /// Appends all elements to the array. If only the last step is absent, it counts as an empty array. The iterator is read to its end
+    /// before anything is locked.
     ///
     /// # Errors
-    /// As [`push`](At::push).
+    /// `KeyNotFound` if the key or a parent is absent; `TypeMismatch` if it is not an array.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1])?;
     /// pod.at("k").extend([2, 3])?;
     /// assert_eq!(pod.raw_json("k")?.unwrap(), "[1,2,3]");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -434,16 +438,16 @@ impl<'a> At<'a> {
         self.edit(Edit::Extend(arena.get(span)), |_| Ok(()))
     }
 
-    /// Inserts an element before the one of this index; negative indices count from the end.
+    /// Inserts an element before the one with this index. Negative indices count from the end.
     ///
     /// # Errors
-    /// `KeyNotFound` where the key or a step is absent or the index lies outside; `TypeMismatch` for no array.
+    /// `KeyNotFound` if the key or a step is absent, or the index is out of range; `TypeMismatch` if it is not an array.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 3])?;
-    /// pod.at("k").insert(1, &2)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 3])?;
+    /// pod.at("k").insert(1, 2)?;
     /// assert_eq!(pod.raw_json("k")?.unwrap(), "[1,2,3]");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -453,15 +457,15 @@ impl<'a> At<'a> {
         self.edit(Edit::Insert(index, arena.get(span)), |_| Ok(()))
     }
 
-    /// Takes out and returns the last element of the array, numbers in it as with [`remove`](At::remove); nothing from an empty one.
+    /// Removes and returns the last element of the array. `None` if it is empty. Numbers are as [`remove`](At::remove) returns them.
     ///
     /// # Errors
-    /// `KeyNotFound` where the key or a step is absent; `TypeMismatch` for no array.
+    /// `KeyNotFound` if the key or a step is absent; `TypeMismatch` if it is not an array.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 2])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2])?;
     /// assert_eq!(pod.at("k").pop()?, Some(serde_json::json!(2)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -469,16 +473,16 @@ impl<'a> At<'a> {
         self.edit(Edit::Pop, first_taken)
     }
 
-    /// Sets all entries of an object in the object there.
+    /// Copies all entries of `object` into the object there.
     ///
     /// # Errors
-    /// `KeyNotFound` where the key or a step is absent; `TypeMismatch` where either is no object.
+    /// `KeyNotFound` if the key or a step is absent; `TypeMismatch` if one of the two is not an object.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({"a": 1}))?;
-    /// pod.at("k").merge(&serde_json::json!({"b": 2}))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"a": 1}))?;
+    /// pod.at("k").merge(serde_json::json!({"b": 2}))?;
     /// assert_eq!(pod.raw_json("k")?.unwrap(), r#"{"a":1,"b":2}"#);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -488,16 +492,16 @@ impl<'a> At<'a> {
         self.edit(Edit::Merge(arena.get(span)), |_| Ok(()))
     }
 
-    /// Replaces a range of the array by other elements and returns what was there, numbers in it as with [`remove`](At::remove). Negative
-    /// bounds count from the end.
+    /// Replaces a range of the array with other elements, and returns the old ones. Numbers are as [`remove`](At::remove) returns them.
+    /// Negative bounds count from the end.
     ///
     /// # Errors
-    /// `KeyNotFound` where the key or a step is absent or the range lies outside; `TypeMismatch` for no array.
+    /// `KeyNotFound` if the key or a step is absent, or the range is out of bounds; `TypeMismatch` if it is not an array.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 2, 3])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2, 3])?;
     /// assert_eq!(pod.at("k").splice(0..2, ["x"])?, [serde_json::json!(1), serde_json::json!(2)]);
     /// assert_eq!(pod.raw_json("k")?.unwrap(), r#"["x",3]"#);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -511,15 +515,15 @@ impl<'a> At<'a> {
         })
     }
 
-    /// Changes what stands there by a closure, which runs exactly once, under the store's lock.
+    /// Changes the value there with a closure. The closure runs exactly once, under the store's lock.
     ///
     /// # Errors
-    /// `KeyNotFound` where the key or a step is absent; `InvalidValue` for a number that `Value` would round.
+    /// `KeyNotFound` if the key or a step is absent; `InvalidValue` for a number that `Value` would round.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({"a": "x"}))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"a": "x"}))?;
     /// pod.at("k").key("a").update(|value| *value = serde_json::json!(value.as_str().unwrap().repeat(2)))?;
     /// assert_eq!(pod.raw_json("k")?.unwrap(), r#"{"a":"xx"}"#);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

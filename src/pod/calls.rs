@@ -106,16 +106,16 @@ impl Target<'_> {
 macro_rules! calls {
     ($type:ty, $target:ident) => {
         impl $type {
-            /// Inserts or replaces. A new key goes last, an old one keeps its place.
+            /// Inserts or replaces a value. A new key goes last in order. An existing key keeps its place.
             ///
             /// # Errors
             /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-            /// pod.set("k", &[1, 2])?;
-            /// pod.transaction(|txn| txn.set("k", &[3]))?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", [1, 2])?;
+            /// pod.transaction(|txn| txn.set("k", [3]))?;
             /// assert_eq!(pod.get_as::<Vec<u8>>("k")?, Some(vec![3]));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
@@ -125,31 +125,31 @@ macro_rules! calls {
                 target.set(&target.hashed(&key)?, |out| value::encode(&value, out))
             }
 
-            /// As `set`, and returns what was there; of it numbers beyond 64 bits as the nearest float, as serde_json reads them
-            /// (`raw_json` before it has their digits).
+            /// Inserts or replaces a value, and returns the old one. In the old value, a number beyond 64 bits is the nearest float, as
+            /// serde_json reads it. Call `raw_json` first if you need its digits.
             ///
             /// # Errors
-            /// As `set`.
+            /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-            /// assert_eq!(pod.insert("k", &1)?, None);
-            /// assert_eq!(pod.insert("k", &2)?, Some(serde_json::json!(1)));
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// assert_eq!(pod.insert("k", 1)?, None);
+            /// assert_eq!(pod.insert("k", 2)?, Some(serde_json::json!(1)));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
             pub fn insert(&self, key: impl AsKey, value: impl Serialize) -> Result<Option<Value>> {
                 self.$target()?.call_insert(&key, &value)
             }
 
-            /// Sets only an absent key; true if it was.
+            /// Sets a key only if it is absent. Returns whether it was.
             ///
             /// # Errors
-            /// As `set`.
+            /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
             /// assert!(pod.set_if_absent("k", &1)?);
             /// assert!(!pod.set_if_absent("k", &2)?);
             /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -158,14 +158,15 @@ macro_rules! calls {
                 self.$target()?.call_set_if_absent(&key, &value)
             }
 
-            /// As `set`, from JSON text. The digits of numbers that no other form holds are kept.
+            /// Inserts or replaces a value given as JSON text. Numbers keep all their digits.
             ///
             /// # Errors
-            /// As `set`; `InvalidValue` where the text is not one JSON value.
+            /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
+            /// `InvalidValue` also if the text is not one JSON value.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
             /// pod.set_raw_json("k", "[123456789012345678901234567890]")?;
             /// assert_eq!(pod.raw_json("k")?.unwrap(), "[123456789012345678901234567890]");
             /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -178,12 +179,12 @@ macro_rules! calls {
             /// The value of a key.
             ///
             /// # Errors
-            /// `InvalidValue` for a number that `Value` would round (read it with `raw_json`); `Reentrant`; `Integrity`.
+            /// `InvalidKey`; `InvalidValue` for a number that `Value` would round (read it with `raw_json`); `Reentrant`; `Integrity`.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-            /// pod.set("k", &1)?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", 1)?;
             /// assert_eq!(pod.get("k")?, Some(serde_json::json!(1)));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
@@ -192,17 +193,17 @@ macro_rules! calls {
                 target.read(&target.hashed(&key)?, owned)
             }
 
-            /// The value of a key in a type of the caller's, straight from the stored bytes.
+            /// The value of a key in a type of your own. It is read from the stored bytes, without a `Value` in between.
             ///
             /// # Errors
-            /// `InvalidValue` or `TypeMismatch` where the value is not of that type.
+            /// `InvalidValue` or `TypeMismatch` if the value is not of that type; `InvalidKey`; `Reentrant`; `Integrity`.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
             /// #[derive(serde::Serialize, serde::Deserialize, PartialEq, Debug)]
             /// struct Page { status: u16 }
-            /// pod.set("k", &Page { status: 200 })?;
+            /// pod.set("k", Page { status: 200 })?;
             /// assert_eq!(pod.get_as::<Page>("k")?, Some(Page { status: 200 }));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
@@ -212,15 +213,15 @@ macro_rules! calls {
                 target.read(&target.hashed(&key)?, |archive| archive.map(|archive| archive.node().read()).transpose())
             }
 
-            /// The value of a key as JSON text, the digits of numbers untouched.
+            /// The value of a key as JSON text. Numbers have all their digits.
             ///
             /// # Errors
-            /// `Reentrant`; `Integrity`.
+            /// `InvalidKey`; `Reentrant`; `Integrity`.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-            /// pod.set("k", &[0.5])?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", [0.5])?;
             /// assert_eq!(pod.raw_json("k")?.as_deref(), Some("[0.5]"));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
@@ -235,14 +236,14 @@ macro_rules! calls {
                 })
             }
 
-            /// Whether a key is there.
+            /// Whether a key exists.
             ///
             /// # Errors
             /// `InvalidKey`; `Reentrant`; `Integrity`.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
             /// assert!(!pod.contains_key("k")?);
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
@@ -251,15 +252,15 @@ macro_rules! calls {
                 target.contains(&target.hashed(&key)?)
             }
 
-            /// Takes a key out and returns its value, numbers in it as with `insert`. Set again, it goes last.
+            /// Removes a key and returns its value. Numbers in it are as `insert` returns them. If the key is set again, it goes last.
             ///
             /// # Errors
-            /// As `set`.
+            /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-            /// pod.set("k", &1)?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", 1)?;
             /// assert_eq!(pod.remove("k")?, Some(serde_json::json!(1)));
             /// assert_eq!(pod.remove("k")?, None);
             /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -268,16 +269,16 @@ macro_rules! calls {
                 self.$target()?.call_remove(&key)
             }
 
-            /// Takes a key out if its value is one that the closure says yes to, in one step; returns it then. The closure runs under the
-            /// store's lock, and sees numbers as `insert` returns them.
+            /// Removes a key if the closure says yes to its value, in one atomic step. Returns the value if it was removed. The closure
+            /// runs under the store's lock, and sees numbers as `insert` returns them.
             ///
             /// # Errors
-            /// As `set`.
+            /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-            /// pod.set("k", &1)?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", 1)?;
             /// assert_eq!(pod.remove_if("k", |value| value == 2)?, None);
             /// assert_eq!(pod.remove_if("k", |value| value == 1)?, Some(1.into()));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -290,15 +291,16 @@ macro_rules! calls {
                 })
             }
 
-            /// The value of a key; an absent one is set to what the closure makes, in the same step. The closure runs only then, under the
-            /// store's lock.
+            /// The value of a key. If the key is absent, the closure makes the value and it is set, in one atomic step. The closure runs
+            /// only then, under the store's lock: other writers wait for it.
             ///
             /// # Errors
-            /// As `set` and `get`.
+            /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`, `Integrity`. `InvalidValue` also for a stored number
+            /// that `Value` would round.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
             /// assert_eq!(pod.get_or_insert_with("k", || [1, 2])?, serde_json::json!([1, 2]));
             /// assert_eq!(pod.get_or_insert_with("k", || 3)?, serde_json::json!([1, 2]));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -316,16 +318,16 @@ macro_rules! calls {
                 })
             }
 
-            /// Changes a value by a closure, which runs exactly once, under the store's lock: writers wait for it.
+            /// Changes a value with a closure. The closure runs exactly once, under the store's lock: other writers wait for it.
             ///
             /// # Errors
-            /// `KeyNotFound` where the key is absent; `InvalidValue` for a number that `Value` would round, since it would be written back
-            /// so (change other parts by `at`, which leaves digits untouched); as `set`.
+            /// `KeyNotFound` if the key is absent; `InvalidValue` for a number that `Value` would round, since the rounded number would be
+            /// written back (`at` changes other parts and keeps all digits); `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-            /// pod.set("k", &1)?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", 1)?;
             /// pod.update("k", |value| *value = serde_json::json!([value.clone(), 2]))?;
             /// assert_eq!(pod.get("k")?, Some(serde_json::json!([1, 2])));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -334,15 +336,16 @@ macro_rules! calls {
                 self.$target()?.call_update(&key, None, |value| Ok::<R, Error>(update(value)))
             }
 
-            /// As `update`, with a closure that may fail: then nothing changes and its error is returned.
+            /// Like `update`, but the closure may fail. Then nothing changes, and its error is returned.
             ///
             /// # Errors
-            /// The closure's, and as `update`.
+            /// The closure's; `KeyNotFound` if the key is absent; `InvalidValue` for a number that `Value` would round; `InvalidKey`, `Full`,
+            /// `LockTimeout`, `Reentrant`, `ReadOnly`.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-            /// pod.set("k", &1)?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", 1)?;
             /// let outcome = pod.try_update("k", |value| { *value = 2.into(); Err::<(), _>(tastypod::Error::other("no")) });
             /// assert!(outcome.is_err());
             /// assert_eq!(pod.get("k")?, Some(serde_json::json!(1)));
@@ -356,14 +359,15 @@ macro_rules! calls {
                 self.$target()?.call_update(&key, None, update)
             }
 
-            /// As `update`, starting from `default` where the key is absent.
+            /// Like `update`, but the closure gets `default` if the key is absent.
             ///
             /// # Errors
-            /// As `update`, without `KeyNotFound`.
+            /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`. `InvalidValue` also for a number that `Value`
+            /// would round.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
             /// pod.update_or_insert("k", 0, |value| *value = (value.as_i64().unwrap() + 1).into())?;
             /// assert_eq!(pod.get("k")?, Some(serde_json::json!(1)));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -375,15 +379,85 @@ macro_rules! calls {
                 self.$target()?.call_update(&key, Some(default), |value| Ok::<R, Error>(update(value)))
             }
 
-            /// Replaces the value if it is `expected`; true if it was. `None` means absent. 1 is not 1.0; the order of an
-            /// object's keys does not count.
+            /// Like `insert`, and returns the old value in a type of your own.
             ///
             /// # Errors
-            /// As `set`.
+            /// `InvalidValue` or `TypeMismatch` if the old value is not of that type: then nothing is changed.
+            /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// assert_eq!(pod.insert_as::<i64>("k", 1)?, None);
+            /// assert_eq!(pod.insert_as::<i64>("k", 2)?, Some(1));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn insert_as<T: DeserializeOwned>(&self, key: impl AsKey, value: impl Serialize) -> Result<Option<T>> {
+                let mut arena = Arena::default();
+                let span = arena.encode(&value)?;
+                let target = self.$target()?;
+                target.change(&target.hashed(&key)?, |before, out| {
+                    let before = before.map(|archive| archive.node().read()).transpose()?;
+                    out.extend_from_slice(arena.get(span).as_bytes());
+                    Ok((Change::Set, before))
+                })
+            }
+
+            /// Like `remove`, and returns the value in a type of your own.
+            ///
+            /// # Errors
+            /// `InvalidValue` or `TypeMismatch` if the value is not of that type: then it stays. `InvalidKey`, `Full`, `LockTimeout`,
+            /// `Reentrant`, `ReadOnly`.
+            ///
+            /// ```
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", 1)?;
+            /// assert!(pod.remove_as::<String>("k").is_err());
+            /// assert_eq!(pod.remove_as::<i64>("k")?, Some(1));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn remove_as<T: DeserializeOwned>(&self, key: impl AsKey) -> Result<Option<T>> {
+                let target = self.$target()?;
+                target.change(&target.hashed(&key)?, |before, _| {
+                    Ok((Change::Remove, before.map(|archive| archive.node().read()).transpose()?))
+                })
+            }
+
+            /// Like `update`, with the value in a type of your own.
+            ///
+            /// # Errors
+            /// `KeyNotFound` if the key is absent; `InvalidValue` or `TypeMismatch` if the value is not of that type; `InvalidKey`, `Full`,
+            /// `LockTimeout`, `Reentrant`, `ReadOnly`. Then nothing is changed.
+            ///
+            /// ```
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", [1])?;
+            /// pod.update_as("k", |list: &mut Vec<i64>| list.push(2))?;
+            /// assert_eq!(pod.get_as::<Vec<i64>>("k")?, Some(vec![1, 2]));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn update_as<T: Serialize + DeserializeOwned, R>(&self, key: impl AsKey, update: impl FnOnce(&mut T) -> R) -> Result<R> {
+                let target = self.$target()?;
+                let key = target.hashed(&key)?;
+                target.change(&key, |before, out| {
+                    let mut value: T = before.ok_or_else(|| absent(&key))?.node().read()?;
+                    let result = update(&mut value);
+                    value::encode(&value, out)?;
+                    Ok((Change::Set, result))
+                })
+            }
+
+            /// Replaces the value with `new` if it is `expected`, and returns whether it was. `None` means absent. 1 and 1.0 are different.
+            /// The order of an object's keys does not matter.
+            ///
+            /// # Errors
+            /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
+            ///
+            /// ```
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
             /// use serde_json::json;
             /// assert!(pod.compare_exchange("k", None, Some(&json!(1)))?);
             /// assert!(!pod.compare_exchange("k", Some(&json!(2)), None)?);
@@ -394,12 +468,12 @@ macro_rules! calls {
                 self.$target()?.call_compare_exchange(&key, expected, new)
             }
 
-            /// A path into the value of a key, for atomic edits of a part.
+            /// A path into the value of a key. It reads and changes one part of the value, atomically.
             ///
             /// ```
-            /// # let dir = tempfile::tempdir()?;
-            /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-            /// pod.set("k", &serde_json::json!({"n": 1}))?;
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// pod.set("k", serde_json::json!({"n": 1}))?;
             /// pod.at("k").key("n").add(1)?;
             /// assert_eq!(pod.at("k").key("n").get_as::<u8>()?, Some(2));
             /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -416,15 +490,15 @@ calls!(Pod, target);
 calls!(Txn, target);
 
 impl Pod {
-    /// The value of a key in place, borrowed for as long as the view lives.
+    /// The value of a key, to be read in place: nothing is parsed until you ask for it.
     ///
     /// # Errors
-    /// `InvalidKey`; `Reentrant`, also for a thread that holds a guard, since its own writes have no place yet.
+    /// `InvalidKey`; `Integrity`; `Reentrant`, also in a thread that holds a guard, since its own writes have no place yet.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({"url": "https://example.org"}))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"url": "https://example.org"}))?;
     /// let view = pod.view("k")?.unwrap();
     /// assert_eq!(view.get("url").unwrap().as_str(), Some("https://example.org"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())

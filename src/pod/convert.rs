@@ -77,13 +77,14 @@ impl Pod {
     /// Changes the form of the JSON files and saves. A kill leaves the old form or the new one; readers and writers go on.
     ///
     /// # Errors
-    /// As [`sync`](Pod::sync). The next saving tries again. `Conflict` through an isolated handle.
+    /// `ChangedOnDisk`, `Full`, `Io`, `LockTimeout`, `ReadOnly`, `Reentrant`, `StoreRemoved`: the next `sync` tries again. `Conflict` through an
+    /// isolated handle.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let path = dir.path().join("a.pod");
     /// let pod = tastypod::Pod::open(&path)?;
-    /// pod.set("a", &1)?;
+    /// pod.set("a", 1)?;
     /// pod.sync()?;
     /// pod.convert(tastypod::Conversion::new().gzipped(true))?;
     /// assert!(path.join("0.json.gz").exists() && !path.join("0.json").exists());

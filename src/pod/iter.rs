@@ -1,7 +1,7 @@
 //! Iteration in insertion order.
 
 use crate::error::{Error, Result};
-use crate::key::Key;
+use crate::key::{AsKey, Key};
 use crate::log::record::Record;
 use crate::pod::Pod;
 use crate::pod::target::Target;
@@ -17,9 +17,9 @@ use std::sync::Arc;
 /// Entries of one instant, in insertion order.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-/// pod.set("a", &1)?;
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("a", 1)?;
 /// for entry in &pod {
 ///     let (key, value) = entry?;
 ///     assert_eq!((key.to_string(), value), ("a".to_owned(), serde_json::json!(1)));
@@ -36,6 +36,8 @@ enum Source {
     Instant {
         instant: Arc<Instant>,
         next: u64,
+        /// Behind the last place that was not given out from the back.
+        end: u64,
     },
     /// What a transaction in hand has made of the store, read at the call.
     Read(Arena, std::vec::IntoIter<(Key, Span)>),
@@ -45,8 +47,8 @@ enum Source {
 
 impl Source {
     fn of(instant: Arc<Instant>) -> Source {
-        let next = instant.first_ordinal();
-        Source::Instant { instant, next }
+        let (next, end) = (instant.first_ordinal(), instant.counters().next_ordinal);
+        Source::Instant { instant, next, end }
     }
 }
 
@@ -66,20 +68,37 @@ pub(crate) fn entry_of<T>(shared: &Shared, record: &Record<'_>, read: impl FnOnc
     entry(key_of(shared, record)?, Archive::of(record), read)
 }
 
-fn next_record<R>(instant: &Instant, next: &mut u64, read: impl FnOnce(&Shared, &Record<'_>) -> Result<R>) -> Option<Result<R>> {
-    let counters = instant.counters();
+/// From which end the next entry is taken.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Front,
+    Back,
+}
+
+fn next_record<R>(
+    instant: &Instant,
+    (next, end): (&mut u64, &mut u64),
+    from: End,
+    read: impl FnOnce(&Shared, &Record<'_>) -> Result<R>,
+) -> Option<Result<R>> {
     let shared = match instant.shared() {
         Ok(shared) => shared,
-        Err(error) if *next < counters.next_ordinal => {
-            *next = counters.next_ordinal;
+        Err(error) if *next < *end => {
+            *next = *end;
             return Some(Err(error));
         }
         Err(_) => return None,
     };
-    while *next < counters.next_ordinal {
-        let ordinal = *next;
-        *next += 1;
-        match shared.ordinal_at(counters.sequence, ordinal) {
+    while *next < *end {
+        let ordinal = match from {
+            End::Front => *next,
+            End::Back => *end - 1,
+        };
+        match from {
+            End::Front => *next += 1,
+            End::Back => *end -= 1,
+        }
+        match shared.ordinal_at(instant.counters().sequence, ordinal) {
             Ok(Some(record)) => return Some(read(shared, &record)),
             Ok(None) => {}
             Err(error) => return Some(Err(error)),
@@ -102,37 +121,71 @@ impl Iter {
         Iter { source: source.unwrap_or_else(|error| Source::Failed(Some(error))) }
     }
 
-    fn next_as<T>(&mut self, read: impl FnOnce(Node<'_>) -> Result<T>) -> Option<Result<(Key, T)>> {
+    fn next_as<T>(&mut self, from: End, read: impl FnOnce(Node<'_>) -> Result<T>) -> Option<Result<(Key, T)>> {
         match &mut self.source {
-            Source::Instant { instant, next } => next_record(instant, next, |shared, record| entry_of(shared, record, read)),
-            Source::Read(arena, entries) => entries.next().map(|(key, span)| entry(key, arena.get(span), read)),
+            Source::Instant { instant, next, end } => {
+                next_record(instant, (next, end), from, |shared, record| entry_of(shared, record, read))
+            }
+            Source::Read(arena, entries) => taken(entries, from).map(|(key, span)| entry(key, arena.get(span), read)),
             Source::Failed(error) => error.take().map(Err),
         }
     }
+}
+
+fn taken<T>(entries: &mut impl DoubleEndedIterator<Item = T>, from: End) -> Option<T> {
+    if from == End::Front { entries.next() } else { entries.next_back() }
 }
 
 impl Iterator for Iter {
     type Item = Result<(Key, Value)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_as(|node| node.to_value())
+        self.next_as(End::Front, |node| node.to_value())
+    }
+}
+
+impl DoubleEndedIterator for Iter {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.next_as(End::Back, |node| node.to_value())
     }
 }
 
 /// The keys of [`Pod::keys`].
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
 /// assert!(pod.keys().next().is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Keys(Iter);
+pub struct Keys {
+    entries: Iter,
+    /// Of which keys only: see [`Pod::keys_with_prefix`].
+    prefix: Option<Key>,
+}
 
 impl Keys {
     pub(crate) fn of(entries: Iter) -> Keys {
-        Keys(entries)
+        Keys { entries, prefix: None }
+    }
+
+    fn next_any(&mut self, from: End) -> Option<Result<Key>> {
+        match &mut self.entries.source {
+            Source::Instant { instant, next, end } => next_record(instant, (next, end), from, key_of),
+            Source::Read(_, entries) => taken(entries, from).map(|(key, _)| Ok(key)),
+            Source::Failed(error) => error.take().map(Err),
+        }
+    }
+
+    fn next_meant(&mut self, from: End) -> Option<Result<Key>> {
+        loop {
+            let key = self.next_any(from)?;
+            match (&key, &self.prefix) {
+                (Ok(key), Some(prefix)) if !key.starts_with(prefix) => {}
+                _ => return Some(key),
+            }
+        }
     }
 }
 
@@ -140,19 +193,21 @@ impl Iterator for Keys {
     type Item = Result<Key>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match &mut self.0.source {
-            Source::Instant { instant, next } => next_record(instant, next, key_of),
-            Source::Read(_, entries) => entries.next().map(|(key, _)| Ok(key)),
-            Source::Failed(error) => error.take().map(Err),
-        }
+        self.next_meant(End::Front)
+    }
+}
+
+impl DoubleEndedIterator for Keys {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.next_meant(End::Back)
     }
 }
 
 /// The values of [`Pod::values`].
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
 /// assert!(pod.values().next().is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -173,12 +228,18 @@ impl Iterator for Values {
     }
 }
 
+impl DoubleEndedIterator for Values {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back().map(|entry| entry.map(|(_, value)| value))
+    }
+}
+
 /// The entries of [`Pod::iter_as`].
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-/// pod.set("a", &1)?;
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("a", 1)?;
 /// assert_eq!(pod.iter_as::<u8>().next().unwrap()?.1, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -192,19 +253,31 @@ impl<T: DeserializeOwned> Iterator for IterAs<T> {
     type Item = Result<(Key, T)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.iter.next_as(|node| node.read())
+        self.iter.next_as(End::Front, |node| node.read())
+    }
+}
+
+impl<T: DeserializeOwned> DoubleEndedIterator for IterAs<T> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.iter.next_as(End::Back, |node| node.read())
+    }
+}
+
+impl<T> IterAs<T> {
+    pub(crate) fn of(iter: Iter) -> IterAs<T> {
+        IterAs { iter, _value: PhantomData }
     }
 }
 
 /// The entries of [`Pod::iter_live`].
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-/// pod.set(0, &())?;
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set(0, ())?;
 /// for (turn, entry) in pod.iter_live().take(5).enumerate() {
 ///     entry?;
-///     pod.set(turn as i64 + 1, &())?;
+///     pod.set(turn as i64 + 1, ())?;
 /// }
 /// assert_eq!(pod.len(), 6);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -238,42 +311,62 @@ impl Iterator for IterLive {
 }
 
 impl Pod {
-    /// All entries of one instant in insertion order. Nobody waits for it.
+    /// All entries of one instant, in insertion order. Nobody has to wait for the loop.
     ///
-    /// Under a guard the entries are those that the guard has made at the call. Items fail as [`get`](Pod::get) does, each
-    /// for itself, with its key in the error; where no snapshot can be taken, the only item says why.
+    /// Under a guard, the entries are those that the guard sees at the call. An entry that cannot be read is an error that names its key, and
+    /// the loop continues after it. If no snapshot can be taken, the only item is the error that says why.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("b", 1), ("a", 2)])?;
     /// let keys: Vec<String> = pod.iter().map(|entry| entry.unwrap().0.to_string()).collect();
     /// assert_eq!(keys, ["b", "a"]);
+    /// let newest = pod.iter().rev().next().unwrap()?;
+    /// assert_eq!(newest.1, 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn iter(&self) -> Iter {
         Iter::on(self.target())
     }
 
-    /// The keys of [`iter`](Pod::iter).
+    /// All keys of one instant, in insertion order.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", 1)?;
     /// assert_eq!(pod.keys().next().unwrap()?, tastypod::Key::from("a"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keys(&self) -> Keys {
-        Keys(self.iter())
+        Keys::of(self.iter())
     }
 
-    /// The values of [`iter`](Pod::iter).
+    /// The keys of one instant that begin with a prefix, in insertion order: texts that begin with a text, or tuples that begin with the
+    /// elements of a tuple. It looks at all keys. See [`Key::starts_with`].
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([(("page", 1), 1), (("user", 1), 2), (("page", 2), 3)])?;
+    /// let pages: Vec<tastypod::Key> = pod.keys_with_prefix(("page",)).collect::<tastypod::Result<_>>()?;
+    /// assert_eq!(pages, [("page", 1).into(), ("page", 2).into()] as [tastypod::Key; 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keys_with_prefix(&self, prefix: impl AsKey) -> Keys {
+        match prefix.to_key() {
+            Ok(prefix) => Keys { entries: self.iter(), prefix: Some(prefix) },
+            Err(error) => Keys::of(Iter { source: Source::Failed(Some(error)) }),
+        }
+    }
+
+    /// All values of one instant, in insertion order.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", 1)?;
     /// assert_eq!(pod.values().next().unwrap()?, serde_json::json!(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -281,31 +374,31 @@ impl Pod {
         Values(self.iter())
     }
 
-    /// As [`iter`](Pod::iter), with values in a type of the caller's.
+    /// Like [`iter`](Pod::iter), with values in a type of your own.
     ///
-    /// Items fail as [`get_as`](Pod::get_as) does.
+    /// An entry that is not of that type is `InvalidValue` or `TypeMismatch`, and the loop continues after it.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &[1, 2])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", [1, 2])?;
     /// assert_eq!(pod.iter_as::<Vec<u8>>().next().unwrap()?.1, [1, 2]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn iter_as<T: DeserializeOwned>(&self) -> IterAs<T> {
-        IterAs { iter: self.iter(), _value: PhantomData }
+        IterAs::of(self.iter())
     }
 
-    /// The entries as they are when their turn comes: keys that anybody adds during the loop come up too, each once. Under a guard and
-    /// in a transaction's closure, whose writes it does not see, the only item is `Reentrant`.
+    /// The entries as they are when the loop reaches them. Keys that anybody adds during the loop come up too, each once. Under a guard and
+    /// inside a transaction, whose writes it does not see, the only item is the error `Reentrant`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", 1)?;
     /// let mut live = pod.iter_live();
     /// assert!(live.next().is_some());
-    /// pod.set("b", &2)?;
+    /// pod.set("b", 2)?;
     /// assert!(live.next().is_some());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

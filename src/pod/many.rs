@@ -1,11 +1,13 @@
 //! Calls on more than one key: the first and the last, many at once, and those of which something is true.
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
+use crate::pod::calls::absent;
 use crate::pod::target::{Hashed, Target};
 use crate::pod::transaction::{added, stored, visit};
 use crate::pod::{Pod, Txn};
-use crate::value::{Archive, Node};
+use crate::store::write::transaction::Change;
+use crate::value::{Archive, Arena, Node};
 use serde_json::Value;
 use std::ops::ControlFlow;
 
@@ -17,14 +19,14 @@ fn entry(key: &[u8], archive: Archive<'_>, read: impl FnOnce(Node<'_>) -> Result
 }
 
 impl Txn {
-    /// The entry that comes first in order.
+    /// The first entry in order.
     ///
     /// # Errors
-    /// As [`get`](Txn::get).
+    /// `InvalidValue` for a number that `Value` would round; `Integrity`; `Closed` in a child made by a fork since.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// assert_eq!(pod.transaction(|txn| txn.first())?.unwrap().0, "a");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -42,14 +44,14 @@ impl Txn {
         Ok(first)
     }
 
-    /// The entry that comes last in order.
+    /// The last entry in order.
     ///
     /// # Errors
-    /// As [`get`](Txn::get).
+    /// `InvalidValue` for a number that `Value` would round; `Integrity`; `Closed` in a child made by a fork since.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// assert_eq!(pod.transaction(|txn| txn.last())?.unwrap().0, "b");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -66,14 +68,14 @@ impl Txn {
         last.unwrap_or(Ok(None))
     }
 
-    /// Takes out the entry that comes first in order; numbers in it as with [`remove`](Txn::remove).
+    /// Removes and returns the first entry in order. Numbers in it are as [`remove`](Txn::remove) returns them.
     ///
     /// # Errors
-    /// As [`remove`](Txn::remove).
+    /// `Full`, `Integrity`; `Closed` in a child made by a fork since.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// pod.transaction(|txn| {
     ///     txn.pop_first()?;
@@ -90,14 +92,15 @@ impl Txn {
         Ok(first)
     }
 
-    /// Removes the entries of which `keep` is false; how many. The closure sees numbers as [`remove`](Txn::remove) returns them.
+    /// Removes the entries for which `keep` returns false, and returns how many. The closure sees numbers as [`remove`](Txn::remove) returns
+    /// them.
     ///
     /// # Errors
-    /// As [`remove`](Txn::remove).
+    /// `Full`, `Integrity`; `Closed` in a child made by a fork since.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// assert_eq!(pod.transaction(|txn| txn.retain(|key, _value| key != "a"))?, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -115,14 +118,69 @@ impl Txn {
         Ok(removed.len())
     }
 
+    /// Gives the value of one key to another key, which goes last in order.
+    ///
+    /// # Errors
+    /// `KeyNotFound` if `old` is absent; `DuplicateKey` if `new` exists; `InvalidKey`, `Full`; `Closed` in a child made by a fork since.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("a", 1), ("b", 2)])?;
+    /// pod.transaction(|txn| txn.rename("a", "c"))?;
+    /// assert_eq!(pod.keys().collect::<tastypod::Result<Vec<_>>>()?, ["b", "c"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rename(&self, old: impl AsKey, new: impl AsKey) -> Result<()> {
+        let target = self.target()?;
+        let (from, to) = (target.hashed(&old)?, target.hashed(&new)?);
+        let mut arena = Arena::default();
+        let span = target.read(&from, |archive| Ok(archive.map(|archive| arena.push(archive))))?.ok_or_else(|| absent(&from))?;
+        if *from.key == *to.key {
+            return Ok(());
+        }
+        if target.contains(&to)? {
+            return Err(to.name(Error::new(ErrorKind::DuplicateKey, "it exists already; remove it first, or choose another new key")));
+        }
+        target.change(&from, |_, _| Ok((Change::Remove, ())))?;
+        target.change(&to, |_, out| {
+            out.extend_from_slice(arena.get(span).as_bytes());
+            Ok((Change::Set, ()))
+        })
+    }
+
+    /// Removes all entries and returns them, in order. Numbers in them are as [`remove`](Txn::remove) returns them.
+    ///
+    /// # Errors
+    /// `Full`, `Integrity`; `Closed` in a child made by a fork since.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("a", 1), ("b", 2)])?;
+    /// let drained = pod.transaction(|txn| txn.drain())?;
+    /// assert_eq!(drained, [("a".into(), 1.into()), ("b".into(), 2.into())]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drain(&self) -> Result<Vec<(Key, Value)>> {
+        let mut entries = Vec::new();
+        visit(&self.target()?, |key, archive| {
+            entries.push(entry(key, archive, |node| node.to_nearest_value())?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        self.clear()?;
+        Ok(entries)
+    }
+
     /// The values of many keys.
     ///
     /// # Errors
-    /// As [`get`](Txn::get), for the first key with which something is wrong.
+    /// The first error of a key: `InvalidKey`; `InvalidValue` for a number that `Value` would round; `Integrity`; `Closed` in a child made by
+    /// a fork since.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.set("a", 1)?;
     /// assert_eq!(pod.transaction(|txn| txn.get_many(["a", "b"]))?, [Some(1.into()), None]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -139,14 +197,14 @@ fn get_many<K: AsKey>(keys: impl IntoIterator<Item = K>, get: impl Fn(&K) -> Res
 }
 
 impl Pod {
-    /// The entry that comes first in order: that which has been there for longest.
+    /// The first entry in order: the oldest one.
     ///
     /// # Errors
-    /// As [`get`](Pod::get).
+    /// `InvalidValue` for a number that `Value` would round; `Integrity`; `Reentrant`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// assert_eq!(pod.first()?, None);
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// assert_eq!(pod.first()?, Some(("a".into(), 1.into())));
@@ -159,14 +217,14 @@ impl Pod {
         }
     }
 
-    /// The entry that comes last in order: that which was added last.
+    /// The last entry in order: the newest one.
     ///
     /// # Errors
-    /// As [`get`](Pod::get).
+    /// `InvalidValue` for a number that `Value` would round; `Integrity`; `Reentrant`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// assert_eq!(pod.last()?, Some(("b".into(), 2.into())));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -178,15 +236,15 @@ impl Pod {
         }
     }
 
-    /// Takes out the entry that comes first in order, in one atomic step: a queue, of which several processes may take. For work that is
-    /// to be done even if its worker dies, see [`Tracker`](crate::Tracker).
+    /// Removes and returns the first entry in order, in one atomic step. So a pod is a queue from which several processes can take. If a
+    /// process dies afterwards, the entry is gone; a [`Tracker`](crate::Tracker) gives it to another worker.
     ///
     /// # Errors
-    /// As [`remove`](Pod::remove).
+    /// `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`, `Integrity`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// while let Some((key, value)) = pod.pop_first()? {
     ///     println!("{key}: {value}");
@@ -198,15 +256,15 @@ impl Pod {
         self.transaction(Txn::pop_first)
     }
 
-    /// Removes the entries of which `keep` is false, as one transaction; how many. The closure runs under the store's lock, and sees numbers
-    /// as [`remove`](Pod::remove) returns them.
+    /// Removes the entries for which `keep` returns false, in one transaction, and returns how many. The closure runs under the store's
+    /// lock, and sees numbers as [`remove`](Pod::remove) returns them.
     ///
     /// # Errors
-    /// As [`remove`](Pod::remove).
+    /// `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`, `Integrity`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2), ("c", 3)])?;
     /// assert_eq!(pod.retain(|_key, value| value != 2)?, 1);
     /// assert_eq!(pod.len(), 2);
@@ -216,14 +274,65 @@ impl Pod {
         self.transaction(|txn| txn.retain(keep))
     }
 
-    /// The values of many keys, of one instant.
+    /// Gives the value of one key to another key, which goes last in order, in one atomic step.
     ///
     /// # Errors
-    /// As [`get`](Pod::get), for the first key with which something is wrong.
+    /// `KeyNotFound` if `old` is absent; `DuplicateKey` if `new` exists; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("draft", "text")?;
+    /// pod.rename("draft", "final")?;
+    /// assert_eq!(pod.get("final")?, Some("text".into()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rename(&self, old: impl AsKey, new: impl AsKey) -> Result<()> {
+        self.transaction(|txn| txn.rename(old, new))
+    }
+
+    /// Removes all entries and returns them, in order and in one transaction. Numbers in them are as [`remove`](Pod::remove) returns them.
+    ///
+    /// # Errors
+    /// `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`, `Integrity`.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("a", 1), ("b", 2)])?;
+    /// assert_eq!(pod.drain()?, [("a".into(), 1.into()), ("b".into(), 2.into())]);
+    /// assert!(pod.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn drain(&self) -> Result<Vec<(Key, Value)>> {
+        self.transaction(Txn::drain)
+    }
+
+    /// The entry with this index in the order, from 0. `None` if there are not so many. It goes through all entries before it.
+    ///
+    /// # Errors
+    /// `InvalidValue` for a number that `Value` would round; `Integrity`; `Reentrant`.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("a", 1), ("b", 2)])?;
+    /// assert_eq!(pod.get_index(1)?, Some(("b".into(), 2.into())));
+    /// assert_eq!(pod.get_index(2)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn get_index(&self, index: usize) -> Result<Option<(Key, Value)>> {
+        self.iter().nth(index).transpose()
+    }
+
+    /// The values of many keys, all of one instant.
+    ///
+    /// # Errors
+    /// The first error of a key: `InvalidKey`; `InvalidValue` for a number that `Value` would round; `Integrity`; `Reentrant`.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// assert_eq!(pod.get_many(["b", "c", "a"])?, [Some(2.into()), None, Some(1.into())]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -10,6 +10,7 @@ mod snapshot;
 mod sync;
 mod target;
 mod transaction;
+mod typed;
 mod view;
 
 pub use at::{Addend, At};
@@ -21,6 +22,7 @@ pub use snapshot::{Entries, KeyInPlace, Snapshot};
 pub use sync::HoldGuard;
 pub(crate) use target::{Hashed, Target};
 pub use transaction::{Guard, Txn};
+pub use typed::{Typed, TypedIter};
 pub use view::{Part, View};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -35,20 +37,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Number of a committed transaction of a store; each commit's is one more than that before.
+/// The number of a committed transaction. Each commit has the number after the one before it.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
 /// let before = pod.version();
-/// pod.set("k", &1)?;
+/// pod.set("k", 1)?;
 /// assert!(pod.version() > before);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u64);
 
-/// Of a number that was kept, to wait for what comes after it.
+/// From a number that you kept, to wait for what comes after it.
 impl From<u64> for Version {
     fn from(transaction: u64) -> Version {
         Version(transaction)
@@ -72,11 +74,11 @@ impl fmt::Display for Version {
 /// Handles are cheap to clone, may be used by any thread, and work unchanged in a child made by `fork`.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// use serde_json::json;
 /// let pod = tastypod::Pod::open(dir.path().join("crawl.pod"))?;
-/// pod.set("https://example.org", &json!({"status": 200}))?;
-/// pod.set(7, &"an integer key")?;
+/// pod.set("https://example.org", json!({"status": 200}))?;
+/// pod.set(7, "an integer key")?;
 /// assert_eq!(pod.get("https://example.org")?, Some(json!({"status": 200})));
 /// assert_eq!(pod.keys().count(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -92,16 +94,16 @@ impl UnwindSafe for Pod {}
 impl RefUnwindSafe for Pod {}
 
 impl Pod {
-    /// Opens the store at `path` with default options, or makes one there with the directories above it.
+    /// Opens the store at `path` with default options. If there is none, it is made, with the directories above it.
     ///
     /// # Errors
     /// See [`Options::open`].
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// let same = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &1)?;
+    /// pod.set("k", 1)?;
     /// assert_eq!(same.get_as::<i64>("k")?, Some(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -159,7 +161,7 @@ impl Pod {
     /// The store's directory, links resolved.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// assert!(pod.path().ends_with("a.pod"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -168,12 +170,12 @@ impl Pod {
         &self.shared.directory
     }
 
-    /// How many keys there are; under a guard and in a transaction's closure, how many there are with their writes.
+    /// The number of keys. Inside a transaction or under a guard, its own writes count.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", 1)?;
     /// assert_eq!(pod.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -182,11 +184,11 @@ impl Pod {
         in_hand.or_else(|| self.shared.counters().ok().map(|counters| counters.length)).map_or(0, |length| length as usize)
     }
 
-    /// Whether there is no key.
+    /// Whether there are no keys.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// assert!(pod.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -194,11 +196,11 @@ impl Pod {
         self.len() == 0
     }
 
-    /// The newest committed transaction. One that this thread has in hand has no number yet.
+    /// The number of the newest committed transaction. A transaction that is not committed yet has no number.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// let before = pod.version();
     /// pod.get("absent")?;
     /// assert_eq!(pod.version(), before);
@@ -208,17 +210,17 @@ impl Pod {
         Version(self.shared.control.commit.newest())
     }
 
-    /// Sleeps until something newer than `since` is committed by any process, or `timeout` passes. Returns the newest.
+    /// Sleeps until any process commits something newer than `since`, or until `timeout` has passed. Returns the newest version.
     ///
     /// # Errors
-    /// `Reentrant`; in a child made by fork, where joining the store may fail.
+    /// `Reentrant`; `Io` in a child made by fork that cannot join the store.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// use std::time::Duration;
     /// let seen = pod.version();
-    /// pod.set("k", &1)?;
+    /// pod.set("k", 1)?;
     /// assert!(pod.wait(seen, Duration::from_secs(60))? > seen);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -227,15 +229,15 @@ impl Pod {
         self.shared.wait_for_commit(since.0, timeout).map(Version)
     }
 
-    /// Sizes and counts.
+    /// Sizes and counts of the store, and who has it open.
     ///
     /// # Errors
-    /// `Reentrant`; `Io` where the system does not tell.
+    /// `Reentrant`; `Io` if the system does not tell.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", 1)?;
     /// assert_eq!(pod.stats()?.keys, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -244,16 +246,16 @@ impl Pod {
         crate::verify::stats(&self.shared)
     }
 
-    /// Checks the whole store: every transaction's checksum, every key and ordinal against the index, every counter.
-    /// Writers wait meanwhile; readers do not.
+    /// Checks the whole store: the checksum of every transaction, the index entry of every key, and every counter. Writers wait meanwhile;
+    /// readers do not.
     ///
     /// # Errors
-    /// `LockTimeout`, `Reentrant` and `Io`. Damage is no error of this call: it is in the report.
+    /// `LockTimeout`, `Reentrant`, `Io`. Damage is not an error of this call. It is in the report.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", 1)?;
     /// let report = pod.verify()?;
     /// assert!(report.is_clean(), "{report}");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -264,16 +266,17 @@ impl Pod {
         crate::verify::verify(&self.shared, self.options.lock_timeout)
     }
 
-    /// Gives up this handle. The last process to give up its last one saves the store; what dropping it would keep silent about is an
-    /// error here.
+    /// Closes this handle. When the last handle of the last process is closed, the store is saved. Dropping a handle does the same, but cannot
+    /// report an error; this call does.
     ///
     /// # Errors
-    /// `StoreRemoved` where the store was removed or replaced while it was open; as [`sync`](Pod::sync).
+    /// `StoreRemoved` if the store was removed or replaced while it was open; `ChangedOnDisk` if a file was edited meanwhile; `Full`, `Io`,
+    /// `LockTimeout`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &1)?;
+    /// pod.set("k", 1)?;
     /// pod.close()?;
     /// assert_eq!(std::fs::read_to_string(dir.path().join("a.pod/0.json"))?, "\"k\"\t1\n");
     /// # Ok::<(), Box<dyn std::error::Error>>(())

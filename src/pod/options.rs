@@ -8,7 +8,7 @@ use crate::store::core::settings::Wanted;
 use std::path::Path;
 use std::time::Duration;
 
-/// What a write that returned has survived.
+/// What a write survives once it has returned.
 ///
 /// ```
 /// use tastypod::{Durability, Options};
@@ -21,10 +21,10 @@ pub enum Durability {
     /// The death of any process, at any instant. Not a power cut.
     #[default]
     Process,
-    /// A power cut too. Writers who wait at the same time, in any processes, share one flush of the disk.
+    /// A power cut too. Writers that wait at the same time, in any process, share one flush of the disk.
     ///
-    /// Others may see a write shortly before it is on the disk. Where the disk fails, the call returns `Io`: the write is
-    /// committed, and seen by all, but a power cut may undo it; the next durable write tries to bring it to the disk again.
+    /// Others may see a write shortly before it is on the disk. If the disk fails, the call returns `Io`. The write is then committed and
+    /// visible to all, but a power cut may undo it. The next durable write tries to flush it again.
     Disk,
 }
 
@@ -38,23 +38,23 @@ pub enum Durability {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SyncMode {
-    /// The write that reaches it: it returns when the store is saved.
+    /// The write that reaches the limit. It returns when the store is saved.
     #[default]
     Inline,
-    /// A thread of this process, which ends when it is through.
+    /// A background thread of this process.
     Background,
-    /// Nobody: only [`Pod::sync`] saves, and the last process to leave.
+    /// Nobody. Only [`Pod::sync`] and the last process to leave save.
     Manual,
 }
 
 /// Options of a store and of one handle on it.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// use std::time::Duration;
 /// use tastypod::Options;
 /// let pod = Options::new().lock_timeout(Duration::from_secs(5)).open(dir.path().join("a.pod"))?;
-/// pod.set("k", &1)?;
+/// pod.set("k", 1)?;
 /// let reader = Options::new().read_only(true).open(dir.path().join("a.pod"))?;
 /// assert_eq!(reader.get_as::<i64>("k")?, Some(1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -87,7 +87,7 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
 }
 
 impl Options {
-    /// The defaults, named at each option.
+    /// The default options. Each method below names its default.
     ///
     /// ```
     /// let options = tastypod::Options::new();
@@ -110,11 +110,11 @@ impl Options {
         }
     }
 
-    /// Of the store: entries in a shard file (default 4096); 0 is `InvalidValue` at opening. Unset adopts what is stored; other than stored is
-    /// [`Conflict`](crate::ErrorKind::Conflict).
+    /// Of the store: the number of entries in a JSON file (default 4096). 0 is `InvalidValue` when the store is opened. If it is not set, the
+    /// stored number is used. If it differs from the stored number, opening fails with [`Conflict`](crate::ErrorKind::Conflict).
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// use tastypod::{ErrorKind, Options};
     /// let path = dir.path().join("a.pod");
     /// let _first = Options::new().file_size(100).open(&path)?;
@@ -127,7 +127,7 @@ impl Options {
         self
     }
 
-    /// Of the store: whether shard files are compressed (default no).
+    /// Of the store: whether the JSON files are compressed with gzip (default no).
     ///
     /// ```
     /// let options = tastypod::Options::new().gzipped(true);
@@ -139,7 +139,7 @@ impl Options {
         self
     }
 
-    /// Of the store: how often a task may be tried; 0 is without limit (default).
+    /// Of the store: how often a task may be tried (default 0: without limit).
     ///
     /// ```
     /// let options = tastypod::Options::new().max_tries(3);
@@ -151,7 +151,7 @@ impl Options {
         self
     }
 
-    /// Of the store: for how long a claim holds without a heartbeat (default: as long as its process lives).
+    /// Of the store: how long a claim lasts without a heartbeat (default: as long as its process lives).
     ///
     /// ```
     /// let options = tastypod::Options::new().lease(std::time::Duration::from_secs(60));
@@ -163,8 +163,8 @@ impl Options {
         self
     }
 
-    /// Of the store: after the n-th failure a task waits `first * factor^(n-1)`, at most `longest` (default: not at all).
-    /// Opening fails where the factor is negative or not finite.
+    /// Of the store: after its n-th failure a task waits for `first * factor^(n-1)`, at most `longest` (default: it does not wait). Opening fails
+    /// with `InvalidValue` if the factor is negative or not finite.
     ///
     /// ```
     /// use std::time::Duration;
@@ -177,7 +177,7 @@ impl Options {
         self
     }
 
-    /// Of this handle: what a returned write has survived (default [`Durability::Process`]).
+    /// Of this handle: what a write survives once it has returned (default [`Durability::Process`]).
     ///
     /// ```
     /// let options = tastypod::Options::new().durability(tastypod::Durability::Process);
@@ -189,18 +189,18 @@ impl Options {
         self
     }
 
-    /// Of this handle: once so many keys changed since the store was saved, a write through it saves the store by itself (default
-    /// 1000). 0 saves with every commit; `usize::MAX` leaves it to [`Pod::sync`] and to the last process that leaves.
+    /// Of this handle: a write through it saves the store when this many keys have changed since it was last saved (default 1000). 0 saves
+    /// with every commit. With `usize::MAX` only [`Pod::sync`] and the last process that leaves save.
     ///
-    /// Where far more entries would have to be written than were changed, because the changes are spread over a large store, more
-    /// changes are awaited: until a quarter as many keys changed as stand in the files that would be written.
+    /// If the changes are spread over many files, saving would write far more entries than have changed. Then it waits for more changes: until
+    /// a quarter as many keys have changed as the files contain.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Options::new().sync_at(2).open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
+    /// pod.set("a", 1)?;
     /// assert_eq!(pod.dirty_len(), 1);
-    /// pod.set("b", &2)?;
+    /// pod.set("b", 2)?;
     /// assert_eq!(pod.dirty_len(), 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -213,10 +213,10 @@ impl Options {
     /// Of this handle: who saves when [`sync_at`](Options::sync_at) is reached (default [`SyncMode::Inline`]).
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// use tastypod::{Options, SyncMode};
     /// let pod = Options::new().sync_at(1).sync_mode(SyncMode::Manual).open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
+    /// pod.set("a", 1)?;
     /// assert_eq!(pod.dirty_len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -226,11 +226,11 @@ impl Options {
         self
     }
 
-    /// Of this process: before SIGTERM or SIGINT end it, its stores are saved as at its exit (default no). Then the signal does what it did
-    /// before. The data is safe in any case; this is about the JSON files.
+    /// Of this process: save its stores before SIGTERM or SIGINT ends it (default no). Then the signal has its usual effect. The data is safe
+    /// in any case; this is about the JSON files.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Options::new().sync_on_signals(true).open(dir.path().join("a.pod"))?;
     /// # drop(pod);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -241,8 +241,8 @@ impl Options {
         self
     }
 
-    /// Of this handle: how long a write waits for a process that is stopped or in a long transaction, before it fails with
-    /// [`LockTimeout`](crate::ErrorKind::LockTimeout) (default 30 s). Reads never wait.
+    /// Of this handle: how long a write waits for the lock (default 30 s), for example because another process is in a long transaction. After
+    /// that it fails with [`LockTimeout`](crate::ErrorKind::LockTimeout). Reads never wait.
     ///
     /// ```
     /// let options = tastypod::Options::new().lock_timeout(std::time::Duration::from_millis(100));
@@ -254,10 +254,10 @@ impl Options {
         self
     }
 
-    /// Of this handle: whether to make a store where there is none (default yes).
+    /// Of this handle: whether to make a store if there is none (default yes).
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// assert!(tastypod::Options::new().create(false).open(dir.path().join("absent")).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -267,15 +267,15 @@ impl Options {
         self
     }
 
-    /// Of this handle: never change anything, work also without the right to write (default no). A store that nobody has
-    /// open is then read into memory once and stays as it was at the open.
+    /// Of this handle: never change anything (default no). It also works without permission to write. If nobody else has the store open, it is
+    /// read into memory once, and the handle does not see later changes.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// use tastypod::{ErrorKind, Options, Pod};
     /// let pod = Pod::open(dir.path().join("a.pod"))?;
     /// let reader = Options::new().read_only(true).open(dir.path().join("a.pod"))?;
-    /// assert_eq!(reader.set("k", &1).unwrap_err().kind(), ErrorKind::ReadOnly);
+    /// assert_eq!(reader.set("k", 1).unwrap_err().kind(), ErrorKind::ReadOnly);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -284,8 +284,8 @@ impl Options {
         self
     }
 
-    /// Of this handle: permission bits of files that it makes (default `0o600`), whatever the process's umask; directories
-    /// get the right to enter for whoever may read.
+    /// Of this handle: the permission bits of files that it makes (default `0o600`), regardless of the umask. Whoever may read the files may
+    /// also enter the directories.
     ///
     /// ```
     /// let options = tastypod::Options::new().file_mode(0o660);
@@ -297,7 +297,8 @@ impl Options {
         self
     }
 
-    /// Of this handle: vouch that one machine alone uses the store, where it lies on a network file system (default no).
+    /// Of this handle: open a store on a network file system too (default no). Only do so if a single machine uses it: processes on two
+    /// machines would damage it.
     ///
     /// ```
     /// let options = tastypod::Options::new().allow_network_filesystem(true);
@@ -309,14 +310,16 @@ impl Options {
         self
     }
 
-    /// Of this handle: where a part of the log cannot be read, open the store as it was before that part and let go of what stands behind
-    /// it (default no: that is an [`Integrity`](crate::ErrorKind::Integrity) error which says how much that is). With JSON files, the store
-    /// is never older than those. The whole log is put aside first, as `.live/log.cut-…`; of such logs the newest three are kept. Where
-    /// others have the store open it changes nothing. After a power cut nobody needs this: what was not power-safe then is let go anyway.
+    /// Of this handle: if a part of the log cannot be read, open the store as it was before that part, and drop what comes after it (default
+    /// no: opening fails with [`Integrity`](crate::ErrorKind::Integrity), and the message says how much would be lost).
+    ///
+    /// The store never becomes older than its JSON files. The whole log is first copied to `.live/log.cut-…`; the newest three of these are
+    /// kept. If another process has the store open, this option does nothing. You do not need it after a power cut: writes that were not yet
+    /// safe from it are dropped anyway.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let path = dir.path().join("a.pod");
+    /// let dir = tempfile::tempdir()?;
+    /// let path = dir.path().join("a.pod");
     /// # tastypod::Pod::open(&path)?;
     /// let pod = tastypod::Options::new().create(false).salvage(true).open(&path)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -327,23 +330,25 @@ impl Options {
         self
     }
 
-    /// Of this handle: work on a copy of the store in memory of its own (default no). Reads see the store as it was when it was opened,
-    /// and what was changed through this handle, its clones and its forks; nobody else sees that until [`Pod::sync`] publishes it, in
-    /// one commit, and saves the store. Where somebody else changed one of the same keys meanwhile, `sync` changes nothing and returns
-    /// [`Conflict`](crate::ErrorKind::Conflict): then [`Pod::revert`] takes the store as it is now, and [`Pod::sync_overwrite`]
-    /// publishes over what others changed.
+    /// Of this handle: work on a private copy of the store in memory (default no). Reads see the store as it was when it was opened, plus the
+    /// changes made through this handle, its clones and its forks. Nobody else sees these changes until [`Pod::sync`] publishes them in one
+    /// commit and saves the store.
     ///
-    /// What is not published ends with the process, whatever its end. Nothing is published by itself: `sync_at` does not count.
-    /// Claims on tasks are the copy's own. Opening costs as much memory and time as all entries do.
+    /// If somebody else changed one of the same keys meanwhile, `sync` changes nothing and returns
+    /// [`Conflict`](crate::ErrorKind::Conflict). Then [`Pod::revert`] takes the store as it is now, and [`Pod::sync_overwrite`] overwrites what
+    /// others changed.
+    ///
+    /// Changes that are not published are lost when the process ends. Nothing is published automatically: `sync_at` has no effect. Claims on
+    /// tasks are private to the copy. Opening reads all entries, and needs memory for them.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// use tastypod::{Options, Pod};
     /// let shared = Pod::open(dir.path().join("a.pod"))?;
-    /// shared.set("a", &1)?;
+    /// shared.set("a", 1)?;
     /// let mine = Options::new().isolated(true).open(dir.path().join("a.pod"))?;
-    /// mine.set("b", &2)?;
-    /// shared.set("c", &3)?;
+    /// mine.set("b", 2)?;
+    /// shared.set("c", 3)?;
     /// assert_eq!((shared.get("b")?, mine.get("c")?), (None, None));
     /// mine.sync()?;
     /// assert_eq!(shared.get_as::<i64>("b")?, Some(2));
@@ -355,16 +360,18 @@ impl Options {
         self
     }
 
-    /// Opens the store at `path`, or makes one there with the directories above it.
+    /// Opens the store at `path`. If there is none, it is made, with the directories above it.
     ///
     /// # Errors
-    /// `Conflict` where stored options differ from those set here; `InvalidValue` for a [`backoff`](Options::backoff) that makes no
-    /// delays; `WrongKind` for a directory that holds something else;
-    /// `VersionMismatch`, `ForeignState`, `UnsupportedFilesystem` and `Integrity` for stores that cannot be used; `LockTimeout`
-    /// where a stopped process is opening or closing it; `Full` and `Io` as the system says.
+    /// - `Conflict` if stored options differ from those set here.
+    /// - `InvalidValue` for a file size of 0, or a [`backoff`](Options::backoff) with a factor that is negative or not finite.
+    /// - `WrongKind` if the directory holds something else.
+    /// - `VersionMismatch`, `ForeignState`, `UnsupportedFilesystem` and `Integrity` if the store cannot be used.
+    /// - `LockTimeout` if a stopped process is opening or closing it.
+    /// - `Full` and `Io` if a system call fails.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Options::new().open(dir.path().join("deep/down/a.pod"))?;
     /// assert!(pod.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -4,7 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::pod::iter::entry_of;
 use crate::pod::target::Hashed;
-use crate::pod::{Iter, Keys, Part, Pod, Values, Version};
+use crate::pod::{Iter, IterAs, Keys, Part, Pod, Values, Version};
 use crate::store::read::snapshot::Instant;
 use crate::value::Archive;
 use serde::de::DeserializeOwned;
@@ -12,15 +12,15 @@ use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
-/// The store at one instant: every read sees the same transactions. Nobody waits for it; what it could read is kept for as
-/// long as it lives.
+/// The store at one instant: all reads see the same transactions. Nobody waits for it. Old values that it can see are kept until it is
+/// dropped, so the log grows meanwhile.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-/// pod.set("k", &1)?;
+/// pod.set("k", 1)?;
 /// let snapshot = pod.snapshot()?;
-/// pod.set("k", &2)?;
+/// pod.set("k", 2)?;
 /// assert_eq!(snapshot.get("k")?, Some(serde_json::json!(1)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -33,11 +33,12 @@ impl Pod {
     /// The store as it is now, for many reads.
     ///
     /// # Errors
-    /// `Reentrant`, since it would see none of this thread's writes; `StoreRemoved` where its directory is gone; `Io` where the pin cannot be set; in a child made by fork, where joining the store fails.
+    /// `Reentrant` inside a transaction, whose writes it would not see; `StoreRemoved` if the directory is gone; `Io` if the snapshot cannot
+    /// be registered with the other processes, or if a child made by fork cannot join the store.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// assert!(pod.snapshot()?.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -58,12 +59,12 @@ impl Snapshot {
     /// The value of a key at this instant.
     ///
     /// # Errors
-    /// `InvalidValue` for a number that `Value` would round; `Closed` in a child made by a fork since.
+    /// `InvalidKey`; `InvalidValue` for a number that `Value` would round; `Integrity`; `Closed` in a child made by a fork since.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", 1)?;
     /// assert_eq!(pod.snapshot()?.get("k")?, Some(serde_json::json!(1)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -71,20 +72,57 @@ impl Snapshot {
         self.read(&key, |archive| archive.map(|archive| archive.node().to_value()).transpose())
     }
 
-    /// The value of a key in a type of the caller's.
+    /// The value of a key in a type of your own.
     ///
     /// # Errors
-    /// As [`get`](Snapshot::get), and `InvalidValue` or `TypeMismatch` for another type.
+    /// `InvalidValue` or `TypeMismatch` if the value is not of that type; `InvalidKey`; `Integrity`; `Closed` in a child made by a fork since.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", 1)?;
     /// assert_eq!(pod.snapshot()?.get_as::<u8>("k")?, Some(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_as<T: DeserializeOwned>(&self, key: impl AsKey) -> Result<Option<T>> {
         self.read(&key, |archive| archive.map(|archive| archive.node().read()).transpose())
+    }
+
+    /// The value of a key as JSON text. Numbers have all their digits.
+    ///
+    /// # Errors
+    /// `InvalidKey`; `Integrity`; `Closed` in a child made by a fork since.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [0.5])?;
+    /// assert_eq!(pod.snapshot()?.raw_json("k")?.as_deref(), Some("[0.5]"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn raw_json(&self, key: impl AsKey) -> Result<Option<String>> {
+        self.read(&key, |archive| Ok(archive.map(|archive| Part::new(archive).to_string())))
+    }
+
+    /// The value of a key, borrowed in place: nothing is parsed or copied.
+    ///
+    /// # Errors
+    /// `InvalidKey`; `Integrity`; `Closed` in a child made by a fork since.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"tags": ["x", "y"]}))?;
+    /// let snapshot = pod.snapshot()?;
+    /// let value = snapshot.view("k")?.unwrap();
+    /// assert_eq!(value.pointer("/tags/1").and_then(|tag| tag.as_str()), Some("y"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn view(&self, key: impl AsKey) -> Result<Option<Part<'_>>> {
+        let shared = self.instant.shared()?;
+        let key = Hashed::new(&key, shared.header.seed)?;
+        let record = shared.get_at(self.instant.counters().sequence, key.hash, &key.key)?;
+        Ok(record.map(|record| Part::new(Archive::of(&record))))
     }
 
     /// Whether a key was there.
@@ -93,8 +131,8 @@ impl Snapshot {
     /// `InvalidKey`; `Closed` in a child made by a fork since.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// assert!(!pod.snapshot()?.contains_key("k")?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -105,8 +143,8 @@ impl Snapshot {
     /// How many keys there were.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// assert_eq!(pod.snapshot()?.len(), 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -117,8 +155,8 @@ impl Snapshot {
     /// Whether there was no key.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// assert!(pod.snapshot()?.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -126,11 +164,11 @@ impl Snapshot {
         self.len() == 0
     }
 
-    /// The newest transaction that it sees.
+    /// The number of the newest transaction that it sees.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// assert_eq!(pod.snapshot()?.version(), pod.version());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -141,8 +179,8 @@ impl Snapshot {
     /// All entries in insertion order, borrowed in place: nothing is parsed or copied.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// let mut sum = 0;
     /// for entry in pod.snapshot()?.entries() {
@@ -156,11 +194,11 @@ impl Snapshot {
         Entries { snapshot: self, next: self.instant.first_ordinal() }
     }
 
-    /// All entries in insertion order, each a key and a value of its own.
+    /// All entries in insertion order, as owned keys and values.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// let snapshot = pod.snapshot()?;
     /// pod.clear()?;
@@ -175,11 +213,26 @@ impl Snapshot {
         Iter::new(Arc::clone(&self.instant))
     }
 
+    /// All entries in insertion order, with values in a type of your own. An entry that is not of that type is an error, and the loop
+    /// continues after it.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("a", 1), ("b", 2)])?;
+    /// let entries: Vec<(tastypod::Key, u8)> = pod.snapshot()?.iter_as().collect::<tastypod::Result<_>>()?;
+    /// assert_eq!(entries[1], ("b".into(), 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter_as<T: DeserializeOwned>(&self) -> IterAs<T> {
+        IterAs::of(self.iter())
+    }
+
     /// All keys in insertion order.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("b", 1), ("a", 2)])?;
     /// let keys: Vec<tastypod::Key> = pod.snapshot()?.keys().collect::<tastypod::Result<_>>()?;
     /// assert_eq!(keys, ["b", "a"]);
@@ -189,14 +242,14 @@ impl Snapshot {
         Keys::of(self.iter())
     }
 
-    /// The entry that comes last in order.
+    /// The last entry in order.
     ///
     /// # Errors
-    /// As [`get`](Snapshot::get).
+    /// `InvalidValue` for a number that `Value` would round; `Integrity`; `Closed` in a child made by a fork since.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("b", 1), ("a", 2)])?;
     /// assert_eq!(pod.snapshot()?.last()?, Some(("a".into(), 2.into())));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -212,8 +265,8 @@ impl Snapshot {
     /// All values in the order of their keys.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("b", 1), ("a", 2)])?;
     /// let values: Vec<serde_json::Value> = pod.snapshot()?.values().collect::<tastypod::Result<_>>()?;
     /// assert_eq!(values, [1, 2]);
@@ -251,9 +304,9 @@ impl fmt::Debug for Snapshot {
 /// The entries of a [`Snapshot`], borrowed in place: `Result<(Key in place, value)>`.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-/// pod.set("a", &1)?;
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("a", 1)?;
 /// let snapshot = pod.snapshot()?;
 /// let (key, value) = snapshot.entries().next().unwrap()?;
 /// assert_eq!((key.to_key()?.to_string(), value.as_i64()), ("a".to_owned(), Some(1)));
@@ -268,9 +321,9 @@ pub struct Entries<'a> {
 /// A stored key in place.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-/// pod.set("a", &1)?;
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("a", 1)?;
 /// let snapshot = pod.snapshot()?;
 /// let (key, _) = snapshot.entries().next().unwrap()?;
 /// assert_eq!(key.as_str(), Some("a"));
@@ -283,9 +336,9 @@ impl<'a> KeyInPlace<'a> {
     /// The text, if the key is one.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set(1, &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set(1, 1)?;
     /// assert_eq!(pod.snapshot()?.entries().next().unwrap()?.0.as_str(), None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -293,15 +346,15 @@ impl<'a> KeyInPlace<'a> {
         crate::key::text_of(self.0)
     }
 
-    /// The key on its own.
+    /// The key as an owned value.
     ///
     /// # Errors
-    /// `Integrity` for stored bytes that are no key.
+    /// `InvalidKey` if the stored bytes are not a key.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set((1, "x"), &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set((1, "x"), 1)?;
     /// assert_eq!(pod.snapshot()?.entries().next().unwrap()?.0.to_key()?.to_string(), r#"[1,"x"]"#);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

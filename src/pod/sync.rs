@@ -15,16 +15,16 @@ use crate::store::write::transaction::Change;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Keeps all processes from saving the store by themselves, for as long as it lives. Made by [`Pod::hold`].
+/// Stops automatic saving in all processes until it is dropped. Made by [`Pod::hold`].
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// let pod = tastypod::Options::new().sync_at(1).open(dir.path().join("a.pod"))?;
 /// let held = pod.hold()?;
-/// pod.set("a", &1)?;
+/// pod.set("a", 1)?;
 /// assert_eq!(pod.dirty_len(), 1);
 /// drop(held);
-/// pod.set("b", &2)?;
+/// pod.set("b", 2)?;
 /// assert_eq!(pod.dirty_len(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -41,18 +41,22 @@ impl Drop for HoldGuard {
 }
 
 impl Pod {
-    /// Saves: brings the JSON files up to date with everything that was committed before. On return it survives a power cut.
-    /// Readers and writers of all processes go on meanwhile.
+    /// Brings the JSON files up to date with everything that was committed before the call. When it returns, all of that survives a power cut.
+    /// All processes can read and write meanwhile.
     ///
     /// # Errors
-    /// `ChangedOnDisk` where a file that would be replaced was edited while the store was open; `Full`, `Io`: what was changed stays in the
-    /// log, and the files as they were; `LockTimeout` where another process has been saving for too long; `ReadOnly`, `Reentrant`,
-    /// `StoreRemoved`. Through an [isolated](crate::Options::isolated) handle also `Conflict`: then nothing was published.
+    /// - `ChangedOnDisk` if a file that would be replaced was edited while the store was open. [`sync_overwrite`](Pod::sync_overwrite) keeps
+    ///   the store's entries, [`revert`](Pod::revert) takes the edit.
+    /// - `Full` and `Io`: the files stay as they were, and the changes stay in the log.
+    /// - `LockTimeout` if another process has been saving for too long.
+    /// - `Conflict` through an [isolated](crate::Options::isolated) handle, if somebody else changed one of the same keys. Then nothing was
+    ///   published.
+    /// - `ReadOnly`, `Reentrant`, `StoreRemoved`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &[1, 2])?;
+    /// pod.set("a", [1, 2])?;
     /// pod.sync()?;
     /// assert_eq!(std::fs::read_to_string(dir.path().join("a.pod/0.json"))?, "\"a\"\t[1,2]\n");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -69,15 +73,16 @@ impl Pod {
         save::save(&origin.store, saving)
     }
 
-    /// Saves, if the key was changed since it was saved last. What is saved is the whole store, so that the files are one instant.
+    /// Calls [`sync`](Pod::sync) if the key was changed since it was last saved. The whole store is saved, so that all files are of one instant.
     ///
     /// # Errors
-    /// As [`sync`](Pod::sync); `InvalidKey`.
+    /// `InvalidKey`; `ChangedOnDisk` if a file was edited while the store was open; `Full`, `Io`, `LockTimeout`, `ReadOnly`, `Reentrant`,
+    /// `StoreRemoved`; `Conflict` through an [isolated](crate::Options::isolated) handle.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
+    /// pod.set("a", 1)?;
     /// pod.sync_key("a")?;
     /// assert_eq!(pod.dirty_len(), 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -90,19 +95,19 @@ impl Pod {
         if self.shared.is_newer_than(self.shared.saved(), key.hash, &key.key)? { self.sync() } else { Ok(()) }
     }
 
-    /// Saves, also over files that were edited while the store was open: the store's entries take their place. An
-    /// [isolated](crate::Options::isolated) handle also publishes over what others changed.
+    /// Like [`sync`](Pod::sync), but overwrites files that were edited while the store was open. An
+    /// [isolated](crate::Options::isolated) handle also overwrites what others changed.
     ///
     /// # Errors
-    /// As [`sync`](Pod::sync), without `ChangedOnDisk`.
+    /// `Full`, `Io`, `LockTimeout`, `ReadOnly`, `Reentrant`, `StoreRemoved`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
+    /// pod.set("a", 1)?;
     /// pod.sync()?;
     /// std::fs::write(dir.path().join("a.pod/0.json"), "edited")?;
-    /// pod.set("a", &2)?;
+    /// pod.set("a", 2)?;
     /// assert!(pod.sync().is_err());
     /// pod.sync_overwrite()?;
     /// assert_eq!(std::fs::read_to_string(dir.path().join("a.pod/0.json"))?, "\"a\"\t2\n");
@@ -113,24 +118,24 @@ impl Pod {
         self.save(&saving, Overwritten::Allow)
     }
 
-    /// Goes back to what the JSON files say, for every process: undoes what was changed since the store was saved, as one transaction, and
-    /// takes over what was edited in the files meanwhile.
+    /// Goes back to what the JSON files say, for every process. In one transaction it undoes the changes since the store was last saved, and
+    /// takes over edits of the files.
     ///
-    /// Entries keep their places. Only where an edit added entries or moved them, or a key was removed and added again, do all get new ones;
-    /// then the next saving writes all files.
+    /// Entries keep their places in the order. They all get new places if an edit added or moved entries, or if a key was removed and added
+    /// again. Then the next `sync` writes all files.
     ///
     /// Through an [isolated](crate::Options::isolated) handle: goes back to what the store is now, for this handle alone.
     ///
     /// # Errors
-    /// `Integrity`, which names file and line, for a bad edit; as [`sync`](Pod::sync), without `ChangedOnDisk`.
+    /// `Integrity`, which names file and line, for a bad edit; `Full`, `Io`, `LockTimeout`, `ReadOnly`, `Reentrant`, `StoreRemoved`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// pod.sync()?;
     /// pod.remove("a")?;
-    /// pod.set("c", &3)?;
+    /// pod.set("c", 3)?;
     /// pod.revert()?;
     /// assert_eq!(pod.keys().collect::<Result<Vec<_>, _>>()?, ["a", "b"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -144,15 +149,15 @@ impl Pod {
         }
     }
 
-    /// Counts a key among the changed ones, so that its file is written with the next saving.
+    /// Marks a key as changed, so that the next `sync` writes its file.
     ///
     /// # Errors
-    /// `KeyNotFound` where the key is absent, and as [`set`](Pod::set).
+    /// `KeyNotFound` if the key is absent; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
+    /// pod.set("a", 1)?;
     /// pod.sync()?;
     /// pod.mark_dirty("a")?;
     /// assert_eq!(pod.dirty()?, ["a"]);
@@ -169,13 +174,13 @@ impl Pod {
         })
     }
 
-    /// The keys that were changed since the store was saved, removed ones included, in order. Reading changes nothing.
+    /// The keys that were changed or removed since the store was last saved, in order.
     ///
     /// # Errors
     /// `Integrity`; `Reentrant`; `Io` in a child made by fork that cannot join.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// pod.sync()?;
@@ -204,13 +209,13 @@ impl Pod {
         Ok(keys)
     }
 
-    /// How many keys were changed since the store was saved. May count too many for a while where a writer was killed.
+    /// How many keys were changed since the store was last saved. After a writer was killed, the count may be too high for a while.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
-    /// pod.set("a", &2)?;
+    /// pod.set("a", 1)?;
+    /// pod.set("a", 2)?;
     /// assert_eq!(pod.dirty_len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -218,14 +223,14 @@ impl Pod {
         self.shared.dirty_length() as usize
     }
 
-    /// Keeps all processes from saving the store by themselves until the guard is dropped, [`unhold`](Pod::unhold) is called, or this
-    /// process ends. [`sync`](Pod::sync) saves nevertheless, and so does the last process to leave.
+    /// Stops automatic saving in all processes, until the guard is dropped, [`unhold`](Pod::unhold) is called, or this process ends.
+    /// [`sync`](Pod::sync) still saves, and so does the last process to leave.
     ///
     /// # Errors
     /// `ReadOnly`; `Io` in a child made by fork that cannot join.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Options::new().sync_at(0).open(dir.path().join("a.pod"))?;
     /// let held = pod.hold()?;
     /// pod.extend((0..100).map(|n| (n, n)))?;
@@ -241,10 +246,10 @@ impl Pod {
         Ok(HoldGuard { pod: self.clone() })
     }
 
-    /// Ends this process's hold, whoever of it holds.
+    /// Ends the hold of this process, whichever thread began it.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// std::mem::forget(pod.hold()?);
     /// pod.unhold();

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// The store inside a transaction: reads see its own writes, and nobody else sees them before the commit.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
 /// pod.extend([("from", 10), ("to", 0)])?;
 /// pod.transaction(|txn| {
@@ -37,15 +37,16 @@ pub struct Txn {
     seed: u64,
 }
 
-/// Holds the store's lock for this thread: writers wait, readers see the state before. Calls on the pod by the same thread
-/// join it. [`commit`](Guard::commit) makes the writes visible; dropping it, as an early `?` and a panic do, rolls them back.
+/// Holds the store's lock for this thread. Other writers wait, and readers see the state before. Calls on the pod by the same thread
+/// are part of it. [`commit`](Guard::commit) makes the changes visible. If the guard is dropped without it, by an early `?` or a panic
+/// for example, they are undone.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
 /// let guard = pod.lock()?;
-/// pod.set("a", &1)?;
-/// pod.set("b", &2)?;
+/// pod.set("a", 1)?;
+/// pod.set("b", 2)?;
 /// guard.commit()?;
 /// assert_eq!(pod.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -63,32 +64,50 @@ impl Txn {
         Ok(Target::InHand(Rc::clone(&self.in_hand), self.seed))
     }
 
-    /// How many keys there are, the transaction's own writes included.
+    /// The number of keys, with the transaction's own writes.
     ///
     /// # Errors
     /// `Closed` in a child made by a fork since.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.transaction(|txn| {
-    ///     txn.set("k", &1)?;
+    ///     txn.set("k", 1)?;
     ///     assert_eq!(txn.len()?, 1);
     ///     Ok(())
     /// })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> Result<usize> {
         self.target()?.in_hand(|transaction| transaction.length()).unwrap_or(Ok(0)).map(|length| length as usize)
     }
 
-    /// All entries in order, the transaction's own writes included, as they are at the call. Items fail as [`get`](Txn::get) does, each for
-    /// itself.
+    /// Whether there are no keys, with the transaction's own writes.
+    ///
+    /// # Errors
+    /// `Closed` in a child made by a fork since.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.transaction(|txn| {
+    ///     txn.set("k", 1)?;
+    ///     assert!(!txn.is_empty()?);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_empty(&self) -> Result<bool> {
+        self.len().map(|length| length == 0)
+    }
+
+    /// All entries in order, as they are at the call, with the transaction's own writes. An entry that cannot be read is an error of its own,
+    /// and the loop continues after it.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([("a", 1), ("b", 2)])?;
     /// pod.transaction(|txn| {
     ///     for entry in txn.iter() {
@@ -107,9 +126,9 @@ impl Txn {
     /// The keys of [`iter`](Txn::iter).
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", 1)?;
     /// pod.transaction(|txn| {
     ///     assert_eq!(txn.keys().next().unwrap()?, tastypod::Key::from("a"));
     ///     Ok(())
@@ -123,14 +142,14 @@ impl Txn {
     /// All of [`iter`](Txn::iter).
     ///
     /// # Errors
-    /// The first of an item; [`iter`](Txn::iter) goes on behind it.
+    /// The first error of an entry. [`iter`](Txn::iter) continues after it instead.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", 1)?;
     /// pod.transaction(|txn| {
-    ///     txn.set("b", &2)?;
+    ///     txn.set("b", 2)?;
     ///     assert_eq!(txn.entries()?.len(), 2);
     ///     Ok(())
     /// })?;
@@ -143,12 +162,12 @@ impl Txn {
     /// Removes every key.
     ///
     /// # Errors
-    /// As `remove`.
+    /// `Full`, `LockTimeout`, `Closed`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", 1)?;
     /// pod.transaction(|txn| txn.clear())?;
     /// assert!(pod.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -157,20 +176,36 @@ impl Txn {
         clear(&self.target()?)
     }
 
-    /// Sets many keys; later entries win.
+    /// Sets many keys. If a key comes twice, the later entry wins.
     ///
     /// # Errors
-    /// As `set`.
+    /// `InvalidKey`, `InvalidValue`, `Full`; `Closed` in a child made by a fork since.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.transaction(|txn| txn.extend([("a", 1), ("b", 2)]))?;
     /// assert_eq!(pod.len(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn extend<K: AsKey, V: Serialize>(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<()> {
         apply(&self.in_hand, &Drained::new(entries, self.seed)?, false).map(|_| ())
+    }
+
+    /// Sets those keys that are absent, and returns how many. If an absent key comes twice, the first entry wins.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `InvalidValue`, `Full`; `Closed` in a child made by a fork since.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", 1)?;
+    /// assert_eq!(pod.transaction(|txn| txn.extend_if_absent([("a", 7), ("b", 7)]))?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extend_if_absent<K: AsKey, V: Serialize>(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<usize> {
+        apply(&self.in_hand, &Drained::new(entries, self.seed)?, true)
     }
 }
 
@@ -266,10 +301,10 @@ fn apply(in_hand: &InHand, drained: &Drained, only_absent: bool) -> Result<usize
 }
 
 impl Pod {
-    /// Several changes as one: writers wait, readers see the state before, and everything is visible at one instant when
-    /// the closure returns `Ok`. On `Err` and on a panic nothing happened.
+    /// Several changes in one commit: all of them, or none. Other writers wait until the closure returns. Readers see the state before.
+    /// When the closure returns `Ok`, all changes become visible at once. If it returns `Err` or panics, nothing has changed.
     ///
-    /// Who has a transaction in hand works on it alone, through any handle on the store:
+    /// While a thread is inside a transaction, its calls on the same store, through any handle, do this:
     ///
     /// | calls on the pod | in a closure that runs under the lock | under a [`Guard`] |
     /// |---|---|---|
@@ -285,11 +320,11 @@ impl Pod {
     /// The closure's; `LockTimeout`, `Full`, `Reentrant`, `ReadOnly`; `Closed` in a child made by a fork inside the closure.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// let count = pod.transaction(|txn| {
-    ///     txn.set("a", &1)?;
-    ///     txn.set("b", &2)?;
+    ///     txn.set("a", 1)?;
+    ///     txn.set("b", 2)?;
     ///     txn.len()
     /// })?;
     /// assert_eq!(count, 2);
@@ -299,16 +334,16 @@ impl Pod {
         self.try_transaction(body)
     }
 
-    /// As [`transaction`](Pod::transaction), with an error type of the caller's.
+    /// Like [`transaction`](Pod::transaction), with an error type of your own.
     ///
     /// # Errors
-    /// As [`transaction`](Pod::transaction).
+    /// The closure's; `LockTimeout`, `Full`, `Reentrant`, `ReadOnly`; `Closed` in a child made by a fork inside the closure.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// let outcome: Result<(), Box<dyn std::error::Error>> = pod.try_transaction(|txn| {
-    ///     txn.set("a", &1)?;
+    ///     txn.set("a", 1)?;
     ///     Err("changed my mind".into())
     /// });
     /// assert!(outcome.is_err() && pod.is_empty());
@@ -326,18 +361,18 @@ impl Pod {
         Ok(result)
     }
 
-    /// Takes the store's lock for this thread, until the guard is committed, rolled back or dropped. What is not committed is rolled back.
-    /// Calls by the same thread are part of it; those that cannot be are `Reentrant`, as the table at [`transaction`](Pod::transaction) says.
+    /// Takes the store's lock for this thread, until the guard is committed, rolled back or dropped. Changes that are not committed are
+    /// undone. Calls by the same thread are part of it. The table at [`transaction`](Pod::transaction) lists those that fail instead.
     ///
     /// # Errors
     /// `LockTimeout`, `Reentrant`, `ReadOnly`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// let moved = || -> tastypod::Result<()> {
     ///     let guard = pod.lock()?;
-    ///     pod.set("to", &1)?;
+    ///     pod.set("to", 1)?;
     ///     pod.at("from").add(-1)?; // Absent: the guard is dropped here.
     ///     guard.commit()
     /// };
@@ -348,14 +383,14 @@ impl Pod {
         Ok(Guard { open: Open::begin(self, HeldBy::Guard)?, pod: self.clone() })
     }
 
-    /// Sets many keys as one transaction; later entries win. The iterator is drained before anything is locked.
+    /// Sets many keys in one transaction. If a key comes twice, the later entry wins. The iterator is read to its end before anything is locked.
     ///
     /// # Errors
-    /// As [`set`](Pod::set).
+    /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend((0..100).map(|n| (n, n * n)))?;
     /// assert_eq!(pod.get_as::<i64>(9)?, Some(81));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -364,16 +399,15 @@ impl Pod {
         self.extend_with(entries, false).map(|_| ())
     }
 
-    /// Sets those of many keys that are absent, as one transaction; returns how many were. Of two entries for one absent key
-    /// the first counts.
+    /// Sets those keys that are absent, in one transaction, and returns how many. If an absent key comes twice, the first entry wins.
     ///
     /// # Errors
-    /// As [`set`](Pod::set).
+    /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("a", &1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", 1)?;
     /// assert_eq!(pod.extend_if_absent([("a", 7), ("b", 7)])?, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -397,15 +431,15 @@ impl Pod {
         Ok(count)
     }
 
-    /// Removes every key, as one transaction, and gives the space back that they took up. On a disk that is too full for the marks of all
-    /// removals at once, those that were there are removed in several transactions, each of which gives room for the next.
+    /// Removes every key in one transaction, and gives their space back. If the disk is too full for that, the keys are removed in several
+    /// transactions, and each makes room for the next.
     ///
     /// # Errors
-    /// As [`remove`](Pod::remove).
+    /// `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend([(1, 1), (2, 2)])?;
     /// pod.clear()?;
     /// assert!(pod.is_empty());
@@ -427,18 +461,18 @@ impl Pod {
         })
     }
 
-    /// Makes the store small: closes the holes in the order that removals left, and gives back what log and index do not need.
-    /// Others read and write meanwhile, in all processes; snapshots stay as they are, and a loop that is under way goes on at its place.
+    /// Makes the store small: closes the gaps that removals left in the order, and gives unused space of log and index back. All processes
+    /// can read and write meanwhile. Snapshots stay as they are, and a running loop continues at its place.
     ///
-    /// Space that a snapshot needs is given back by later writes, when it is gone. The order is left as it is where it was compacted
-    /// before and somebody still has a snapshot from before that, or loops with [`iter_live`](Pod::iter_live).
+    /// Space that a snapshot needs is given back by later writes, once the snapshot is gone. The gaps in the order stay if somebody still
+    /// has a snapshot from before the last `compact`, or is in a loop over [`iter_live`](Pod::iter_live).
     ///
     /// # Errors
-    /// `LockTimeout`, `Full`, `Reentrant`, `ReadOnly`. What was done until then stays done, and is right.
+    /// `LockTimeout`, `Full`, `Reentrant`, `ReadOnly`. What was compacted until then stays so, and the store is in order.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.extend((0..1000).map(|n| (n, n)))?;
     /// for n in 0..999 {
     ///     pod.remove(n)?;
@@ -461,14 +495,14 @@ impl Pod {
 }
 
 impl Guard {
-    /// Makes what was written visible and gives the lock back.
+    /// Makes the changes visible and releases the lock.
     ///
     /// # Errors
     /// `Full`; `Reentrant` inside a closure of a call that is part of it; `Closed` in a child made by a fork since. Nothing was written then.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.lock()?.commit()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -478,11 +512,11 @@ impl Guard {
         Ok(())
     }
 
-    /// Forgets what was written and gives the lock back, as dropping the guard does.
+    /// Undoes the changes and releases the lock, as dropping the guard does.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.lock()?.rollback();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -5,7 +5,7 @@ use crate::log::record::Record;
 use crate::store::core::shared::Shared;
 use crate::store::read::copied::Copied;
 use crate::store::read::get::Fetched;
-use crate::value::{Archive, Node};
+use crate::value::{self, Archive, Node};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
@@ -14,9 +14,9 @@ use std::sync::Arc;
 /// A part of a stored value, borrowed in place: nothing is parsed or copied.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-/// pod.set("k", &serde_json::json!({"tags": ["x", "y"], "n": 3}))?;
+/// pod.set("k", serde_json::json!({"tags": ["x", "y"], "n": 3}))?;
 /// let view = pod.view("k")?.unwrap();
 /// let tags: Vec<_> = view.get("tags").unwrap().iter().filter_map(|tag| tag.as_str()).collect();
 /// assert_eq!(tags, ["x", "y"]);
@@ -27,13 +27,13 @@ pub struct Part<'a> {
     node: Node<'a>,
 }
 
-/// A stored value as it was, whatever becomes of its key: a copy of its bytes, which is read in place. Of many or long values
-/// [`Snapshot::entries`](crate::Snapshot::entries) copies nothing.
+/// A stored value as it was at the call, whatever happens to its key later. It is a copy of the stored bytes, which are read in place. To
+/// read many or long values without a copy, use [`Snapshot::entries`](crate::Snapshot::entries).
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-/// pod.set("k", &serde_json::json!({"n": 3}))?;
+/// pod.set("k", serde_json::json!({"n": 3}))?;
 /// let view = pod.view("k")?.unwrap();
 /// pod.remove("k")?;
 /// assert_eq!(view.get("n").and_then(|n| n.as_i64()), Some(3));
@@ -64,9 +64,9 @@ impl View {
     /// The whole value.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &7)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", 7)?;
     /// assert_eq!(pod.view("k")?.unwrap().part().as_i64(), Some(7));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -75,12 +75,12 @@ impl View {
         Part { node: Archive::of(&self.record()).node() }
     }
 
-    /// Bytes that the archived value takes.
+    /// How many bytes the value takes as it is stored.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &7)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", 7)?;
     /// assert!(pod.view("k")?.unwrap().byte_len() < 64);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -101,72 +101,112 @@ both! {
     /// The value of a key of an object. See [`Part::get`].
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({"n": 3}))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"n": 3}))?;
     /// assert_eq!(pod.view("k")?.unwrap().get("n").unwrap().as_i64(), Some(3));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     fn get(key: &str) -> Option<Part<'_>>;
-    /// An element of an array; negative indices count from the end. See [`Part::index`].
+    /// An element of an array. Negative indices count from the end. See [`Part::index`].
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 2, 3])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2, 3])?;
     /// assert_eq!(pod.view("k")?.unwrap().index(-1).unwrap().as_i64(), Some(3));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     fn index(index: i64) -> Option<Part<'_>>;
-    /// The text, if it is text.
+    /// The text, if it is a string.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.set("k", "text")?;
     /// assert_eq!(pod.view("k")?.unwrap().as_str(), Some("text"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     fn as_str() -> Option<&str>;
-    /// The integer, if it is one that fits.
+    /// The number, if it is an integer that fits an `i64`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &-1)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", -1)?;
     /// assert_eq!(pod.view("k")?.unwrap().as_i64(), Some(-1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     fn as_i64() -> Option<i64>;
-    /// The number, if it is one that a float holds.
+    /// The number as the nearest `f64`, if it is a number in its range.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &1.5)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", 1.5)?;
     /// assert_eq!(pod.view("k")?.unwrap().as_f64(), Some(1.5));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     fn as_f64() -> Option<f64>;
-    /// The truth value, if it is one.
+    /// The boolean, if it is one.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &true)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", true)?;
     /// assert_eq!(pod.view("k")?.unwrap().as_bool(), Some(true));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     fn as_bool() -> Option<bool>;
-    /// The value as JSON in memory.
+    /// The number, if it is an integer that fits a `u64`.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", u64::MAX)?;
+    /// assert_eq!(pod.view("k")?.unwrap().as_u64(), Some(u64::MAX));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn as_u64() -> Option<u64>;
+    /// Whether it is an array.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1])?;
+    /// assert!(pod.view("k")?.unwrap().is_array());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn is_array() -> bool;
+    /// Whether it is an object.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1])?;
+    /// assert!(!pod.view("k")?.unwrap().is_object());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn is_object() -> bool;
+    /// The part at a JSON pointer (RFC 6901) such as `/a/0`. `None` if there is none, or the pointer is malformed.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"a": [5]}))?;
+    /// assert_eq!(pod.view("k")?.unwrap().pointer("/a/0").unwrap().as_i64(), Some(5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn pointer(pointer: &str) -> Option<Part<'_>>;
+    /// The value as a [`Value`].
     ///
     /// # Errors
     /// `InvalidValue` for a number that `Value` would round.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 2])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2])?;
     /// assert_eq!(pod.view("k")?.unwrap().to_value()?, serde_json::json!([1, 2]));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -174,15 +214,15 @@ both! {
 }
 
 impl View {
-    /// The value in a type of the caller's.
+    /// The value in a type of your own.
     ///
     /// # Errors
-    /// `InvalidValue` or `TypeMismatch` where the value is not of that type.
+    /// `InvalidValue` or `TypeMismatch` if the value is not of that type.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 2])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2])?;
     /// assert_eq!(pod.view("k")?.unwrap().read::<Vec<u8>>()?, [1, 2]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -190,12 +230,12 @@ impl View {
         self.part().read()
     }
 
-    /// The elements of an array; nothing for other values.
+    /// The elements of an array. Other values have none.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 2])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2])?;
     /// assert_eq!(pod.view("k")?.unwrap().iter().count(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -210,12 +250,12 @@ impl<'a> Part<'a> {
         Part { node: archive.node() }
     }
 
-    /// The value of a key of an object; nothing where it is absent or this is no object.
+    /// The value of a key of an object. `None` if the key is absent or this is not an object.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({"a": {"b": 1}}))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"a": {"b": 1}}))?;
     /// assert_eq!(pod.view("k")?.unwrap().get("a").and_then(|a| a.get("b")).and_then(|b| b.as_i64()), Some(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -224,12 +264,12 @@ impl<'a> Part<'a> {
         self.node.get(key).map(|node| Part { node })
     }
 
-    /// An element of an array; negative indices count from the end.
+    /// An element of an array. Negative indices count from the end.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 2])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2])?;
     /// assert_eq!(pod.view("k")?.unwrap().part().index(0).and_then(|part| part.as_i64()), Some(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -238,12 +278,12 @@ impl<'a> Part<'a> {
         self.node.index(index).map(|node| Part { node })
     }
 
-    /// The elements of an array; nothing for other values.
+    /// The elements of an array. Other values have none.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 2])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2])?;
     /// assert_eq!(pod.view("k")?.unwrap().part().iter().filter_map(|part| part.as_i64()).sum::<i64>(), 3);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -251,12 +291,12 @@ impl<'a> Part<'a> {
         self.node.iter().map(|node| Part { node })
     }
 
-    /// The entries of an object in order; nothing for other values.
+    /// The entries of an object in order. Other values have none.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &serde_json::json!({"z": 1, "a": 2}))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"z": 1, "a": 2}))?;
     /// let view = pod.view("k")?.unwrap();
     /// assert_eq!(view.part().entries().map(|(key, _)| key).collect::<Vec<_>>(), ["z", "a"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -265,12 +305,12 @@ impl<'a> Part<'a> {
         self.node.entries().map(|(key, node)| (key, Part { node }))
     }
 
-    /// Elements of an array, entries of an object, bytes of a text; 0 for other values.
+    /// The number of elements of an array, of entries of an object, or of bytes of a text. 0 for other values.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[1, 2])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2])?;
     /// assert_eq!(pod.view("k")?.unwrap().part().len(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -281,8 +321,8 @@ impl<'a> Part<'a> {
     /// Whether [`len`](Part::len) is 0.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.set("k", "")?;
     /// assert!(pod.view("k")?.unwrap().part().is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -294,9 +334,9 @@ impl<'a> Part<'a> {
     /// Whether it is null.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &())?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", ())?;
     /// assert!(pod.view("k")?.unwrap().part().is_null());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -304,11 +344,11 @@ impl<'a> Part<'a> {
         self.node.is_null()
     }
 
-    /// The text, if it is text.
+    /// The text, if it is a string.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.set("k", "text")?;
     /// assert_eq!(pod.view("k")?.unwrap().part().as_str(), Some("text"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -318,12 +358,12 @@ impl<'a> Part<'a> {
         self.node.as_str()
     }
 
-    /// The integer, if it is one that fits.
+    /// The number, if it is an integer that fits an `i64`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &5)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", 5)?;
     /// assert_eq!(pod.view("k")?.unwrap().part().as_i64(), Some(5));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -332,12 +372,12 @@ impl<'a> Part<'a> {
         self.node.as_i64()
     }
 
-    /// The number, if it is one that a float holds.
+    /// The number as the nearest `f64`, if it is a number in its range.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &0.5)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", 0.5)?;
     /// assert_eq!(pod.view("k")?.unwrap().part().as_f64(), Some(0.5));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -346,12 +386,12 @@ impl<'a> Part<'a> {
         self.node.as_f64()
     }
 
-    /// The truth value, if it is one.
+    /// The boolean, if it is one.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &false)?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", false)?;
     /// assert_eq!(pod.view("k")?.unwrap().part().as_bool(), Some(false));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -360,14 +400,67 @@ impl<'a> Part<'a> {
         self.node.as_bool()
     }
 
-    /// The value in a type of the caller's, which may borrow text from it.
-    ///
-    /// # Errors
-    /// `InvalidValue` or `TypeMismatch` where the value is not of that type.
+    /// The number, if it is an integer that fits a `u64`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", u64::MAX)?;
+    /// assert_eq!(pod.view("k")?.unwrap().part().as_u64(), Some(u64::MAX));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn as_u64(self) -> Option<u64> {
+        self.node.as_u64()
+    }
+
+    /// Whether it is an array.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1])?;
+    /// assert!(pod.view("k")?.unwrap().part().is_array());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_array(self) -> bool {
+        self.node.is_array()
+    }
+
+    /// Whether it is an object.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1])?;
+    /// assert!(!pod.view("k")?.unwrap().part().is_object());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_object(self) -> bool {
+        self.node.is_object()
+    }
+
+    /// The part at a JSON pointer (RFC 6901) such as `/a/0`. `None` if there is none, or the pointer is malformed.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"a": [5]}))?;
+    /// assert_eq!(pod.view("k")?.unwrap().part().pointer("/a/0").unwrap().as_i64(), Some(5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pointer(self, pointer: &str) -> Option<Part<'a>> {
+        let steps = value::parse_pointer(pointer).ok()?;
+        value::resolve(self.node, &steps).ok()?.map(|node| Part { node })
+    }
+
+    /// The value in a type of your own, which may borrow text from it.
+    ///
+    /// # Errors
+    /// `InvalidValue` or `TypeMismatch` if the value is not of that type.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.set("k", "borrowed")?;
     /// let view = pod.view("k")?.unwrap();
     /// assert_eq!(view.part().read::<&str>()?, "borrowed");
@@ -378,20 +471,45 @@ impl<'a> Part<'a> {
         self.node.read()
     }
 
-    /// The value as JSON in memory.
+    /// The value as a [`Value`].
     ///
     /// # Errors
     /// `InvalidValue` for a number that `Value` would round.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("k", &[true])?;
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [true])?;
     /// assert_eq!(pod.view("k")?.unwrap().part().to_value()?, serde_json::json!([true]));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn to_value(self) -> Result<Value> {
         self.node.to_value()
+    }
+}
+
+/// The same JSON value: 1 and 1.0 are different, and the order of an object's keys does not matter.
+impl PartialEq for Part<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.node == other.node
+    }
+}
+
+impl PartialEq<Value> for Part<'_> {
+    fn eq(&self, other: &Value) -> bool {
+        self.node.eq_value(other)
+    }
+}
+
+impl PartialEq for View {
+    fn eq(&self, other: &Self) -> bool {
+        self.part() == other.part()
+    }
+}
+
+impl PartialEq<Value> for View {
+    fn eq(&self, other: &Value) -> bool {
+        self.part() == *other
     }
 }
 

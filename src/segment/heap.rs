@@ -132,7 +132,7 @@ impl Heap {
             "the writer reserved the space"
         );
         let words = self.words(position, bytes.len().div_ceil(8) as u64, self.map.capacity()).expect("checked above");
-        if cfg!(feature = "crash-points") {
+        if cfg!(tastypod_crash_points) {
             // A kill comes in the middle of a record too.
             let half = words.len() / 2;
             fill(&words[..half], &bytes[..half * 8]);

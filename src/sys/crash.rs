@@ -1,11 +1,11 @@
 //! Crash points: places after which the process may be killed or stopped by a test.
 //!
-//! With the feature `crash-points` every change of shared memory and every system call that changes something counts
+//! Where `build.rs` says so (`tastypod_crash_points`), every change of shared memory and every system call that changes something counts
 //! one up; [`arm`] chooses the count at which the process kills or stops itself. A test enumerates all counts, so a
-//! new point is covered without anybody adding a test. Without the feature the calls compile to nothing.
+//! new point is covered without anybody adding a test. In all other builds the calls compile to nothing.
 
 /// What happens at the chosen point.
-#[cfg(feature = "crash-points")]
+#[cfg(tastypod_crash_points)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// SIGKILL: the process is gone between two instructions.
@@ -14,7 +14,7 @@ pub enum Action {
     Stop,
 }
 
-#[cfg(feature = "crash-points")]
+#[cfg(tastypod_crash_points)]
 mod armed {
     use super::Action;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -97,15 +97,15 @@ mod armed {
     }
 }
 
-#[cfg(feature = "crash-points")]
+#[cfg(tastypod_crash_points)]
 pub(crate) use armed::{about, point};
-#[cfg(feature = "crash-points")]
+#[cfg(tastypod_crash_points)]
 pub use armed::{arm, look_away, observe, passed, subject};
 
-#[cfg(not(feature = "crash-points"))]
+#[cfg(not(tastypod_crash_points))]
 #[inline(always)]
 pub(crate) fn point(_name: &'static str) {}
 
-#[cfg(not(feature = "crash-points"))]
+#[cfg(not(tastypod_crash_points))]
 #[inline(always)]
 pub(crate) fn about(_path: impl FnOnce() -> std::path::PathBuf) {}

@@ -17,15 +17,17 @@ use serde_json::Value;
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-/// A task that nobody else works on. It ends with [`done`](Claim::done) and its like; dropped without, in a panic too, or when the
-/// process dies, the task goes back, with the try counted and `_error` saying why.
+/// A task that this worker alone works on. End it with [`done`](Claim::done), [`fail`](Claim::fail), [`release`](Claim::release) or
+/// [`abort`](Claim::abort). If it is dropped without one of them, also by a panic, or if the process dies, the task goes back. The try
+/// counts then, and `_error` says why.
 ///
-/// A claim belongs to the process that made it, and to no thread of it; in a child made by `fork` it is inert. Where the tracker has a
-/// [`lease`](crate::Options::lease), another worker may take the task once that is over; then every ending is `LeaseLost`.
+/// A claim belongs to the process that made it. Any of its threads may use it; in a child made by `fork` it does nothing. If the tracker
+/// has a [`lease`](crate::Options::lease), another worker may take the task when the lease is over. Then all these calls fail with
+/// `LeaseLost`.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+/// let dir = tempfile::tempdir()?;
+/// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
 /// tracker.add("task")?;
 /// let claim = tracker.claim()?.unwrap();
 /// assert!(tracker.claim()?.is_none(), "nobody else gets it");
@@ -47,7 +49,7 @@ pub struct Claim {
 /// What becomes of a task after [`Claim::fail`].
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// use tastypod::{Options, Retry};
 /// let tracker = Options::new().max_tries(2).open_tracker(dir.path().join("a.tracker"))?;
 /// tracker.add("task")?;
@@ -58,11 +60,11 @@ pub struct Claim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Retry {
-    /// It is tried again after all that wait now.
+    /// It will be tried again after all tasks that wait now.
     Behind,
     /// It may be tried again after this time.
     After(Duration),
-    /// It was tried as often as it may be.
+    /// It has no try left.
     Never,
 }
 
@@ -120,8 +122,8 @@ impl Claim {
     /// The task's key.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add(7)?;
     /// assert_eq!(tracker.claim()?.unwrap().key().as_i64(), Some(7));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -130,14 +132,14 @@ impl Claim {
         &self.key
     }
 
-    /// The task's value as it was when it was claimed, the try counted.
+    /// The task's value as it was when it was claimed. The current try is counted in it.
     ///
     /// # Errors
     /// `InvalidValue` for a number that `Value` would round.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.merge([("a", serde_json::json!({"url": "https://example.org"}))])?;
     /// let claim = tracker.claim()?.unwrap();
     /// assert_eq!(claim.value()?["url"], "https://example.org");
@@ -148,11 +150,11 @@ impl Claim {
         Archive::of(&self.record()).node().to_value()
     }
 
-    /// The same, borrowed in place.
+    /// The task's value, borrowed in place: nothing is parsed or copied.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// assert_eq!(tracker.claim()?.unwrap().part().get("_tries").and_then(|tries| tries.as_i64()), Some(1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -161,14 +163,14 @@ impl Claim {
         Part::new(Archive::of(&self.record()))
     }
 
-    /// The same in a type of the caller's.
+    /// The task's value in a type of your own.
     ///
     /// # Errors
-    /// `InvalidValue` or `TypeMismatch` where it is not of that type.
+    /// `InvalidValue` or `TypeMismatch` if it is not of that type.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// #[derive(serde::Deserialize)]
     /// struct Page { url: String }
     /// tracker.merge([("a", serde_json::json!({"url": "https://example.org"}))])?;
@@ -179,11 +181,11 @@ impl Claim {
         Archive::of(&self.record()).node().read()
     }
 
-    /// How often the task was tried, this time included.
+    /// How often the task was tried, with the current try.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// assert_eq!(tracker.claim()?.unwrap().tries(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -192,15 +194,15 @@ impl Claim {
         Task::of(Archive::of(&self.record()).node()).map_or(0, |task| task.tries)
     }
 
-    /// The task is done.
+    /// Marks the task as done.
     ///
     /// # Errors
-    /// `LeaseLost` where the claim is not held any more; `Full`, `LockTimeout`, `Reentrant`: then the task goes back. With
-    /// [`Durability::Disk`](crate::Durability::Disk) `Io` where the end is committed for all to see, and could not be flushed.
+    /// `LeaseLost` if the claim is not held any more; `Full`, `LockTimeout`, `Reentrant`: then the task goes back. With
+    /// [`Durability::Disk`](crate::Durability::Disk) `Io` if the change is committed and visible, but could not be flushed to the disk.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// tracker.claim()?.unwrap().done()?;
     /// assert!(tracker.done("a")?);
@@ -210,14 +212,15 @@ impl Claim {
         self.end(&|task, out| finished(task, None, out))
     }
 
-    /// The task is done, with results: the entries of `fields`, which must serialise as an object, are set in it.
+    /// Marks the task as done and stores results in it: the entries of `fields`, which must serialise as an object.
     ///
     /// # Errors
-    /// As [`done`](Claim::done); `InvalidValue` or `TypeMismatch` where the fields are no object or make the value no task.
+    /// `InvalidValue` or `TypeMismatch` if the fields are not an object, or give a flag of the task another type; `LeaseLost`, `Full`,
+    /// `LockTimeout`, `Reentrant`, `Io`. The task goes back then.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add(12)?;
     /// tracker.claim()?.unwrap().done_with(serde_json::json!({"square": 144}))?;
     /// assert_eq!(tracker.at(12).key("square").get()?, Some(144.into()));
@@ -230,14 +233,14 @@ impl Claim {
         })
     }
 
-    /// The task is done, and whatever the closure does is done in the same commit: results and child tasks together.
+    /// Marks the task as done, in one commit with everything that the closure does. So results and child tasks are stored together.
     ///
     /// # Errors
-    /// The closure's, and as [`done`](Claim::done): then nothing of it happened, and the task goes back.
+    /// The closure's; `LeaseLost`, `Full`, `LockTimeout`, `Reentrant`, `Io`. Then none of it has happened, and the task goes back.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("parent")?;
     /// let claim = tracker.claim()?.unwrap();
     /// claim.done_and(|t| t.add_many_if_absent(["child 1", "child 2"]))?;
@@ -271,15 +274,15 @@ impl Claim {
         outcome
     }
 
-    /// The task failed: it goes back, with the try counted and `error` in `_error`; after the store's
-    /// [`backoff`](crate::Options::backoff) if there is one, otherwise behind all that wait.
+    /// The task failed. It goes back, the try counts, and `error` is stored in `_error`. If the store has a
+    /// [`backoff`](crate::Options::backoff), the task waits for that long. Otherwise it goes behind all waiting tasks.
     ///
     /// # Errors
-    /// As [`done`](Claim::done).
+    /// `LeaseLost` if the claim is not held any more; `Full`, `LockTimeout`, `Reentrant`, `Io`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// tracker.claim()?.unwrap().fail("connection refused")?;
     /// assert_eq!(tracker.at("a").key("_error").get()?, Some("connection refused".into()));
@@ -289,15 +292,15 @@ impl Claim {
         self.end_failed(&error.to_string(), None)
     }
 
-    /// [`fail`](Claim::fail), with what is known of the attempt: the entries of `fields`, which must serialise as an object, are set in the
-    /// task in the same commit.
+    /// Like [`fail`](Claim::fail), and stores the entries of `fields` in the task, in the same commit. `fields` must serialise as an object.
     ///
     /// # Errors
-    /// As [`done_with`](Claim::done_with).
+    /// `InvalidValue` or `TypeMismatch` if the fields are not an object, or give a flag of the task another type; `LeaseLost`, `Full`,
+    /// `LockTimeout`, `Reentrant`, `Io`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// tracker.claim()?.unwrap().fail_with("exit code 2", serde_json::json!({"exit": 2}))?;
     /// assert_eq!(tracker.at("a").key("exit").get()?, Some(2.into()));
@@ -330,14 +333,14 @@ impl Claim {
         Ok(retry.get())
     }
 
-    /// Gives the task back untouched, the try too: it comes up again in its old place.
+    /// Gives the task back unchanged, in its old place. The try does not count.
     ///
     /// # Errors
-    /// As [`done`](Claim::done).
+    /// `LeaseLost` if the claim is not held any more; `Full`, `LockTimeout`, `Reentrant`, `Io`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add_many(["a", "b"])?;
     /// tracker.claim()?.unwrap().release()?;
     /// assert_eq!(tracker.tries("a")?, 0);
@@ -348,14 +351,14 @@ impl Claim {
         self.end(&release)
     }
 
-    /// Nobody is to do the task any more: it is aborted, with `reason` in `_error`.
+    /// Aborts the task: nobody will do it any more. `reason` is stored in `_error`.
     ///
     /// # Errors
-    /// As [`done`](Claim::done).
+    /// `LeaseLost` if the claim is not held any more; `Full`, `LockTimeout`, `Reentrant`, `Io`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// tracker.claim()?.unwrap().abort("gone for good")?;
     /// assert!(tracker.aborted("a")?);
@@ -366,14 +369,14 @@ impl Claim {
         self.end(&|task, out| value::change(task, &[Change::Set(field::ERROR, &reason), Change::Flag(field::ABORTED, true)], out))
     }
 
-    /// The worker is alive: the lease begins anew. Without a lease it only tells whether the claim is still held.
+    /// Renews the lease. Without a lease it only checks that the claim is still held.
     ///
     /// # Errors
-    /// `LeaseLost` where it is not; `LockTimeout`, `Reentrant`.
+    /// `LeaseLost` if the claim is not held any more; `LockTimeout`, `Reentrant`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// let claim = tracker.claim()?.unwrap();
     /// claim.heartbeat()?;
@@ -421,16 +424,16 @@ impl Tracker {
         Ok(Claim { tracker: self.clone(), held, key, bytes, has_ended: false })
     }
 
-    /// Claims the next task: the one with the highest `_priority`, of those the first in order, that is to do and that nobody
-    /// holds. Counts a try. Nothing where there is none now.
+    /// Claims the next task that is to do and that nobody holds. A task with a higher `_priority` comes first, and tasks with the same priority
+    /// come in order. The claim counts as a try. `None` if there is no such task now.
     ///
     /// # Errors
-    /// `LockTimeout`, `Full`, `ReadOnly`, `Reentrant`; with [`Durability::Disk`](crate::Durability::Disk) `Io` where the claim could not
-    /// be flushed. Then nobody has the task: it waits as before.
+    /// `LockTimeout`, `Full`, `ReadOnly`, `Reentrant`; with [`Durability::Disk`](crate::Durability::Disk) `Io` if the claim could not be flushed
+    /// to the disk. Then nobody has the task, and it waits as before.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.merge([("late", serde_json::json!({})), ("urgent", serde_json::json!({"_priority": 5}))])?;
     /// let claim = tracker.claim()?.unwrap();
     /// assert_eq!(claim.key().as_str(), Some("urgent"));
@@ -454,14 +457,14 @@ impl Tracker {
         pod.shared.claim_next(pod.options.writing())
     }
 
-    /// Claims up to so many tasks, in the order in which [`claim`](Tracker::claim) would.
+    /// Claims up to `count` tasks, in the same order as [`claim`](Tracker::claim).
     ///
     /// # Errors
-    /// As [`claim`](Tracker::claim); then none is claimed.
+    /// `LockTimeout`, `Full`, `ReadOnly`, `Reentrant`, `Io`. Then none is claimed.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add_many(0..10)?;
     /// let claims = tracker.claim_many(4)?;
     /// assert_eq!(claims.len(), 4);

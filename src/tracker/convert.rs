@@ -45,12 +45,12 @@ impl Pod {
     /// `InvalidValue` for an object with flags of other types; `Conflict` through an isolated handle; `LockTimeout`, `Full`, `ReadOnly`, `Reentrant`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-    /// pod.set("number", &7)?;
+    /// pod.set("number", 7)?;
     /// let tracker = pod.convert_to_tracker()?;
     /// assert_eq!(tracker.raw_json("number")?.unwrap(), r#"{"_tries":0,"_done":false,"_aborted":false,"val":7}"#);
-    /// assert!(pod.set("number", &8).is_err(), "not a task");
+    /// assert!(pod.set("number", 8).is_err(), "not a task");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn convert_to_tracker(&self) -> Result<Tracker> {

@@ -26,14 +26,19 @@ use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
 
-/// A pod whose values are tasks: objects with `_tries`, `_done` and `_aborted`, and whatever else belongs to them. All of
-/// [`Pod`] is there too; whichever handle writes, a value that is no task is refused, and the counters stay right.
+/// A pod whose values are tasks: objects with `_tries`, `_done`, `_aborted`, and fields of your own. All calls of [`Pod`] work too. A value
+/// that is not a task is refused, and the counters stay right, whichever handle writes.
 ///
-/// Further fields are reserved: `_priority` (a number, higher ones are claimed first), `_not_before` (seconds since 1970, not
-/// claimed before) and `_error` (why the task went back last). Missing fields read as 0, `false`, or nothing.
+/// | Field | Meaning | If it is missing |
+/// |---|---|---|
+/// | `_tries` | how often the task was tried | 0 |
+/// | `_done`, `_aborted` | whether it is done, or aborted | `false` |
+/// | `_priority` | a number; tasks with a higher one are claimed first | 0 |
+/// | `_not_before` | seconds since 1970; the task is not claimed before | now |
+/// | `_error` | why the task last went back | none |
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
+/// let dir = tempfile::tempdir()?;
 /// use tastypod::Tracker;
 /// let tracker = Tracker::open(dir.path().join("urls.tracker"))?;
 /// tracker.add_if_absent("https://example.org/")?;
@@ -45,11 +50,12 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Several workers, in any number of processes, [`claim`](Tracker::claim) tasks instead, each exclusively:
+/// With several workers, in any number of processes, use [`work`](Tracker::work) or [`claim`](Tracker::claim). Each task is given to one of
+/// them:
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let tracker = tastypod::Tracker::open(dir.path().join("squares.tracker"))?;
+/// let dir = tempfile::tempdir()?;
+/// let tracker = tastypod::Tracker::open(dir.path().join("squares.tracker"))?;
 /// tracker.add_many(1..=100)?;
 /// for claim in tracker.work() {
 ///     let claim = claim?;
@@ -73,14 +79,15 @@ impl Deref for Tracker {
 }
 
 impl Options {
-    /// Opens the tracker at `path`, or makes one there with the directories above it. A pod becomes a tracker where it is empty
-    /// or all its values have the flags already, unless it is opened read-only.
+    /// Opens the tracker at `path`. If there is none, it is made, with the directories above it. A pod becomes a tracker if it is empty or all
+    /// its values have the flags already, unless it is opened read-only.
     ///
     /// # Errors
-    /// As [`open`](Options::open); `WrongKind` for a pod with other values.
+    /// `WrongKind` for a pod with other values, and the errors of [`Options::open`]: `Conflict`, `InvalidValue`, `VersionMismatch`,
+    /// `ForeignState`, `UnsupportedFilesystem`, `Integrity`, `LockTimeout`, `Full`, `Io`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let tracker = tastypod::Options::new().max_tries(3).open_tracker(dir.path().join("a.tracker"))?;
     /// assert_eq!(tracker.max_tries(), 3);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -107,7 +114,7 @@ impl Tracker {
     /// See [`Options::open_tracker`].
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("task")?;
     /// assert_eq!(tracker.raw_json("task")?.unwrap(), r#"{"_tries":0,"_done":false,"_aborted":false}"#);
@@ -125,8 +132,8 @@ impl Tracker {
     /// The same store as a pod.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("task")?;
     /// assert_eq!(tracker.pod().len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -138,10 +145,10 @@ impl Tracker {
     /// Gives up this handle, as [`Pod::close`] does, and reports errors.
     ///
     /// # Errors
-    /// As [`Pod::close`].
+    /// `StoreRemoved`, `ChangedOnDisk`, `Full`, `Io`, `LockTimeout`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
+    /// let dir = tempfile::tempdir()?;
     /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("task")?;
     /// tracker.close()?;
@@ -181,11 +188,11 @@ impl Tracker {
         if counters.length == 0 { 0.0 } else { count(&counters) as f64 / counters.length as f64 }
     }
 
-    /// How often a task may be tried; 0 is without limit.
+    /// How often a task may be tried. 0 means without limit.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// assert_eq!(tracker.max_tries(), 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -193,14 +200,14 @@ impl Tracker {
         self.pod.shared.control.tasks.max_tries.load(crate::sys::atomic::Ordering::Relaxed)
     }
 
-    /// Changes how often a task may be tried, for all processes and lastingly. Looks at every task.
+    /// Changes how often a task may be tried, permanently and for all processes. It looks at every task.
     ///
     /// # Errors
     /// `LockTimeout`, `Full`, `ReadOnly`, `Reentrant`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.set_max_tries(1)?;
     /// tracker.add("task")?;
     /// assert!(tracker.should_try("task")?);
@@ -217,11 +224,11 @@ impl Tracker {
         self.pod.shared.set_max_tries(self.pod.options.writing(), tries)
     }
 
-    /// For how long a claim holds without a heartbeat; nothing is as long as its process lives.
+    /// How long a claim lasts without a heartbeat. `None`: as long as its process lives.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// assert_eq!(tracker.lease(), None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -230,15 +237,15 @@ impl Tracker {
         (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))
     }
 
-    /// Changes for how long a claim holds without a heartbeat, for all processes and lastingly; nothing is as long as its process
-    /// lives. Claims that are held keep the lease that they have until their next heartbeat.
+    /// Changes how long a claim lasts without a heartbeat, permanently and for all processes. `None`: as long as its process lives. Claims that
+    /// are held now keep their lease until their next heartbeat.
     ///
     /// # Errors
-    /// As [`set_max_tries`](Tracker::set_max_tries).
+    /// `LockTimeout`, `Full`, `ReadOnly`, `Reentrant`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.set_lease(Some(std::time::Duration::from_secs(60)))?;
     /// tracker.add("task")?;
     /// assert_eq!(tracker.lease(), Some(std::time::Duration::from_secs(60)));
@@ -251,15 +258,15 @@ impl Tracker {
         self.change_settings(|settings| Settings { lease_nanoseconds: lease.map(nanoseconds), ..settings })
     }
 
-    /// Changes how long a task waits after its n-th failure, for all processes and lastingly: `(first, factor, longest)` as in
-    /// [`Options::backoff`]; nothing is not at all.
+    /// Changes how long a task waits after its n-th failure, permanently and for all processes: `(first, factor, longest)` as in
+    /// [`Options::backoff`]. `None`: it does not wait.
     ///
     /// # Errors
-    /// `InvalidValue` for a factor that is negative or not finite, and as [`set_max_tries`](Tracker::set_max_tries).
+    /// `InvalidValue` for a factor that is negative or not finite; `LockTimeout`, `Full`, `ReadOnly`, `Reentrant`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// use std::time::Duration;
     /// tracker.set_backoff(Some((Duration::from_secs(60), 2.0, Duration::from_secs(600))))?;
     /// tracker.add("task")?;
@@ -287,8 +294,8 @@ macro_rules! counted {
                 #[doc = concat!("How many tasks are ", $what, ".")]
                 ///
                 /// ```
-                /// # let dir = tempfile::tempdir()?;
-                /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+                /// let dir = tempfile::tempdir()?;
+                /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
                 /// tracker.add_many(["a", "b"])?;
                 #[doc = concat!("tracker.", stringify!($mark), "(\"a\")?;")]
                 #[doc = concat!("assert_eq!(tracker.", stringify!($num), "(), 1);")]
@@ -301,8 +308,8 @@ macro_rules! counted {
                 #[doc = concat!("The fraction of tasks that are ", $what, ", from 0 to 1; 0 where there are none.")]
                 ///
                 /// ```
-                /// # let dir = tempfile::tempdir()?;
-                /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+                /// let dir = tempfile::tempdir()?;
+                /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
                 #[doc = concat!("assert_eq!(tracker.", stringify!($fraction), "(), 0.0);")]
                 /// tracker.add_many(["a", "b"])?;
                 #[doc = concat!("tracker.", stringify!($mark), "(\"a\")?;")]
@@ -316,8 +323,8 @@ macro_rules! counted {
                 #[doc = concat!("The percentage of tasks that are ", $what, ", as text: `34.70 %` with 2 decimals.")]
                 ///
                 /// ```
-                /// # let dir = tempfile::tempdir()?;
-                /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+                /// let dir = tempfile::tempdir()?;
+                /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
                 /// tracker.add_many(["a", "b"])?;
                 #[doc = concat!("tracker.", stringify!($mark), "(\"a\")?;")]
                 #[doc = concat!("assert_eq!(tracker.", stringify!($percent), "(2), \"50.00 %\");")]
@@ -330,8 +337,8 @@ macro_rules! counted {
                 #[doc = concat!("The percentage of tasks that are not ", $what, ", as text.")]
                 ///
                 /// ```
-                /// # let dir = tempfile::tempdir()?;
-                /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+                /// let dir = tempfile::tempdir()?;
+                /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
                 /// tracker.add("a")?;
                 #[doc = concat!("assert_eq!(tracker.", stringify!($not), "(0), \"100 %\");")]
                 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -12,8 +12,8 @@ const WINDOW_NANOSECONDS: u64 = 60_000_000_000;
 /// Counts of one instant, and the rate of this run's last minute, of all processes together.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+/// let dir = tempfile::tempdir()?;
+/// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
 /// tracker.add_many(0..3)?;
 /// tracker.mark_done(0)?;
 /// let progress = tracker.progress();
@@ -56,8 +56,8 @@ impl Progress {
     /// finished.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add_many(0..3)?;
     /// tracker.mark_done(0)?;
     /// tracker.mark_done(1)?;
@@ -93,8 +93,8 @@ impl Tracker {
     /// time, which are counted.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// println!("{}", tracker.progress());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -210,14 +210,15 @@ impl Tracker {
         shared.with_claims(self.pod().options.writing(), |locked, batch| locked.look_at_holders(50_000_000, batch))
     }
 
-    /// As tastypy's `update`: merges objects into tasks, and adds those that are absent, as one transaction.
+    /// Merges objects into tasks, and adds tasks that are absent, in one transaction. This is `update` in tastypy.
     ///
     /// # Errors
-    /// `InvalidValue` where a task would be none any more, or the value is no object; `LockTimeout`, `Full`.
+    /// `InvalidKey`; `InvalidValue` if a value is not an object, or gives a flag of the task another type; `LockTimeout`, `Full`, `Reentrant`,
+    /// `ReadOnly`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// tracker.merge([("a", serde_json::json!({"x": 1})), ("b", serde_json::json!({"_done": true}))])?;
     /// assert_eq!(tracker.raw_json("a")?.unwrap(), r#"{"_tries":0,"_done":false,"_aborted":false,"x":1}"#);
@@ -252,14 +253,14 @@ impl TrackerTxn<'_> {
         Ok(())
     }
 
-    /// As [`Tracker::merge`].
+    /// Like [`Tracker::merge`].
     ///
     /// # Errors
-    /// As [`Tracker::merge`].
+    /// `InvalidKey`; `InvalidValue` if a value is not an object, or gives a flag of the task another type; `Full`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.transaction(|t| t.merge([("a", serde_json::json!({"x": 1}))]))?;
     /// assert!(tracker.contains_key("a")?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -277,8 +278,8 @@ macro_rules! example {
         #[doc = $errors]
         ///
         /// ```
-        /// # let dir = tempfile::tempdir()?;
-        /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+        /// let dir = tempfile::tempdir()?;
+        /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
         $(#[doc = $line])*
         /// # Ok::<(), Box<dyn std::error::Error>>(())
         /// ```

@@ -132,8 +132,8 @@ loops! {
     /// Keys of tasks, each once, those that are added during the loop included.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add(0)?;
     /// for key in tracker.todo_keys().take(5) {
     ///     tracker.add(key?.as_i64().unwrap() + 1)?;
@@ -145,8 +145,8 @@ loops! {
     /// Keys and values of tasks.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// let (key, value) = tracker.try_items().next().unwrap()?;
     /// assert_eq!((key.as_str(), &value["_tries"]), (Some("a"), &1.into()));
@@ -156,8 +156,8 @@ loops! {
     /// Values of tasks.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// assert_eq!(tracker.todo_values().next().unwrap()?["_done"], false);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -168,8 +168,8 @@ loops! {
 /// Loops and questions that may be about aborted tasks too: tastypy's `allow_aborted=True`.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+/// let dir = tempfile::tempdir()?;
+/// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
 /// tracker.add("a")?;
 /// tracker.abort("a")?;
 /// assert_eq!(tracker.todo().keys().count(), 0);
@@ -187,8 +187,8 @@ impl Todo {
     /// About tasks that are aborted too.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// assert_eq!(tracker.todo().include_aborted().items().count(), 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -214,8 +214,8 @@ macro_rules! endings {
                 #[doc = concat!($what, " See [`Tracker::", stringify!($of), "`].")]
                 ///
                 /// ```
-                /// # let dir = tempfile::tempdir()?;
-                /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+                /// let dir = tempfile::tempdir()?;
+                /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
                 /// tracker.add("a")?;
                 /// tracker.abort("a")?;
                 #[doc = concat!("assert_eq!(tracker.todo().include_aborted().", stringify!($name), "().count(), 1);")]
@@ -232,8 +232,8 @@ macro_rules! endings {
                 #[doc = concat!($what, " A task comes up as it is when its turn comes, those that are added during the loop included, each once; in the order in which they were added.")]
                 ///
                 /// ```
-                /// # let dir = tempfile::tempdir()?;
-                /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+                /// let dir = tempfile::tempdir()?;
+                /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
                 /// tracker.add_many(["a", "b"])?;
                 /// tracker.mark_done("a")?;
                 #[doc = concat!("assert_eq!(tracker.", stringify!($of), "().count(), 1);")]
@@ -263,8 +263,8 @@ macro_rules! aborted {
                 #[doc = concat!($what, " of tasks that are aborted, as they are when their turn comes, in order.")]
                 ///
                 /// ```
-                /// # let dir = tempfile::tempdir()?;
-                /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+                /// let dir = tempfile::tempdir()?;
+                /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
                 /// tracker.add_many(["a", "b"])?;
                 /// tracker.abort("b")?;
                 #[doc = concat!("assert_eq!(tracker.", stringify!($name), "().count(), 1);")]
@@ -294,8 +294,8 @@ macro_rules! questions {
                 #[doc = concat!("As [`Tracker::", stringify!($name), "`].")]
                 ///
                 /// ```
-                /// # let dir = tempfile::tempdir()?;
-                /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+                /// let dir = tempfile::tempdir()?;
+                /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
                 /// tracker.add("a")?;
                 /// tracker.abort("a")?;
                 #[doc = concat!("assert!(!tracker.", stringify!($name), "(\"a\")?);")]
@@ -328,8 +328,8 @@ impl Tracker {
     /// Loops and questions about tasks to do, with a say in what of aborted ones.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// assert_eq!(tracker.todo().try_keys().count(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -8,12 +8,12 @@ use std::ops::Deref;
 /// A tracker inside a transaction: the calls of [`Txn`] and those on tasks.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+/// let dir = tempfile::tempdir()?;
+/// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
 /// tracker.transaction(|t| {
 ///     t.add("parent")?;
 ///     t.mark_done("parent")?;
-///     t.at("parent").key("result").set(&42)?;
+///     t.at("parent").key("result").set(42)?;
 ///     t.add_many_if_absent(["child 1", "child 2"]).map(|_| ())
 /// })?;
 /// assert_eq!((tracker.num_done(), tracker.len()), (1, 3));
@@ -34,14 +34,14 @@ impl Deref for TrackerTxn<'_> {
 }
 
 impl Tracker {
-    /// Several changes as one, as [`Pod::transaction`](crate::Pod::transaction), with the calls on tasks.
+    /// Several changes in one commit, like [`Pod::transaction`](crate::Pod::transaction), with the calls on tasks.
     ///
     /// # Errors
-    /// The closure's, and as [`Pod::transaction`](crate::Pod::transaction).
+    /// The closure's; `LockTimeout`, `Full`, `Reentrant`, `ReadOnly`; `Closed` in a child made by a fork inside the closure.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// let outcome = tracker.transaction(|t| {
     ///     t.add("a")?;
     ///     t.add("a")
@@ -54,14 +54,14 @@ impl Tracker {
         self.try_transaction(body)
     }
 
-    /// As [`transaction`](Tracker::transaction), with an error type of the caller's.
+    /// Like [`transaction`](Tracker::transaction), with an error type of your own.
     ///
     /// # Errors
-    /// As [`transaction`](Tracker::transaction).
+    /// The closure's; `LockTimeout`, `Full`, `Reentrant`, `ReadOnly`; `Closed` in a child made by a fork inside the closure.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.try_transaction(|t| Ok::<_, Box<dyn std::error::Error>>(t.add("a")?))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -20,8 +20,8 @@ const A_MOMENT: Duration = Duration::from_millis(50);
 /// A task that failed: see [`Tracker::failures`].
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+/// let dir = tempfile::tempdir()?;
+/// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
 /// tracker.add("a")?;
 /// tracker.claim()?.unwrap().abort("no such page")?;
 /// let failure = tracker.failures().next().unwrap()?;
@@ -49,8 +49,8 @@ pub struct Failure {
 /// Who works on a task: see [`Tracker::claims`].
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+/// let dir = tempfile::tempdir()?;
+/// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
 /// tracker.add("a")?;
 /// let _claim = tracker.claim()?;
 /// let claims = tracker.claims()?;
@@ -104,12 +104,13 @@ impl Iterator for Failures {
 }
 
 impl Tracker {
-    /// Tasks that are not done and aborted, tried as often as they may be, or put back with an error; of one instant, in order.
-    /// What somebody works on has not failed by its last try. Claims of dead workers are ended first, unless others keep the store busy.
+    /// Tasks that are not done and have failed: aborted ones, those without a try left, and those that went back with an error. All are of one
+    /// instant, in order. A task that somebody works on is not among them because of its current try. Claims of dead workers are ended first, unless
+    /// the store is too busy.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add_many(["a", "b"])?;
     /// tracker.claim()?.unwrap().fail("timed out")?;
     /// let failures: Vec<_> = tracker.failures().collect::<Result<_, _>>()?;
@@ -144,15 +145,15 @@ impl Tracker {
         Ok(self.held()?.into_iter().map(|claim| claim.key).collect())
     }
 
-    /// Has tasks tried anew as if they never had been: not aborted, no tries, no error, at once. Done, claimed and absent ones are
-    /// left as they are. One transaction; how many tasks it were.
+    /// Resets tasks as if they had never been tried: not aborted, no tries, no error, no waiting. Tasks that are done, claimed or absent stay as
+    /// they are. It is one transaction, and returns how many tasks were reset.
     ///
     /// # Errors
     /// `InvalidKey`, `Full`, `LockTimeout`, `ReadOnly`, `Reentrant`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// tracker.claim()?.unwrap().abort("by mistake")?;
     /// assert_eq!(tracker.retry(["a", "absent"])?, 1);
@@ -196,11 +197,11 @@ impl Tracker {
     /// [`retry`](Tracker::retry) for all [`failures`](Tracker::failures).
     ///
     /// # Errors
-    /// As [`retry`](Tracker::retry).
+    /// `Full`, `LockTimeout`, `ReadOnly`, `Reentrant`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add_many(["a", "b"])?;
     /// tracker.abort("a")?;
     /// assert_eq!(tracker.retry_failed()?, 1);
@@ -218,11 +219,11 @@ impl Tracker {
     /// known are among them: their workers died, and the shared memory that said so is gone, as after a power cut.
     ///
     /// # Errors
-    /// As [`retry`](Tracker::retry).
+    /// `Full`, `LockTimeout`, `ReadOnly`, `Reentrant`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Options::new().max_tries(1).open_tracker(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Options::new().max_tries(1).open_tracker(dir.path().join("a.tracker"))?;
     /// tracker.add("a")?;
     /// tracker.claim()?.unwrap().fail("no such page")?;
     /// assert_eq!(tracker.retry_died()?, 0, "its worker lives, and said why");
@@ -258,14 +259,14 @@ impl Tracker {
         Ok(())
     }
 
-    /// Who works on what, since when, by time. Claims of dead workers are ended first.
+    /// Who works on what, and since when, ordered by time. Claims of dead workers are ended first.
     ///
     /// # Errors
     /// `LockTimeout`, `Reentrant`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// assert!(tracker.claims()?.is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -12,8 +12,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(80);
 /// What [`Tracker::claim_wait`] came back with.
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+/// let dir = tempfile::tempdir()?;
+/// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
 /// use std::time::Duration;
 /// use tastypod::Next;
 /// tracker.add("a")?;
@@ -27,17 +27,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(80);
 pub enum Next {
     /// A task.
     Task(Claim),
-    /// None within the time.
+    /// There was none within the time.
     TimedOut,
-    /// Nothing is left to do, and nobody holds anything that could come back or bring new tasks.
+    /// Nothing is left to do, and nobody holds a task that could come back or bring new ones.
     Finished,
 }
 
 /// The claims of [`Tracker::work`].
 ///
 /// ```
-/// # let dir = tempfile::tempdir()?;
-/// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+/// let dir = tempfile::tempdir()?;
+/// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
 /// tracker.add_many(0..3)?;
 /// for claim in tracker.work() {
 ///     claim?.done()?;
@@ -53,10 +53,10 @@ pub struct Work {
 }
 
 impl Work {
-    /// Goes on waiting where nothing is left to do: for services whose tasks come from elsewhere.
+    /// Waits for new tasks when nothing is left to do. For services whose tasks come from elsewhere.
     ///
     /// ```no_run
-    /// # let tracker = tastypod::Tracker::open("a.tracker")?;
+    /// let tracker = tastypod::Tracker::open("a.tracker")?;
     /// for claim in tracker.work().wait_for_new() {
     ///     claim?.done()?;
     /// }
@@ -88,15 +88,15 @@ impl Iterator for Work {
 }
 
 impl Tracker {
-    /// Claims the next task, and waits for one at most so long, in the kernel: a commit that brings one wakes it, the death of
-    /// another worker is found within a tenth of a second.
+    /// Claims the next task. If there is none, it sleeps until there is one, at most for `timeout`. A commit wakes it at once. The death of
+    /// another worker is noticed within a tenth of a second.
     ///
     /// # Errors
-    /// As [`claim`](Tracker::claim).
+    /// `LockTimeout`, `Full`, `ReadOnly`, `Reentrant`, `Io`.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// assert!(matches!(tracker.claim_wait(std::time::Duration::from_secs(60))?, tastypod::Next::Finished));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -104,13 +104,14 @@ impl Tracker {
         self.claim_until(Some(timeout), false)
     }
 
-    /// Claims tasks one after the other, waits while others hold some, and ends when nothing is left to do and nobody holds anything.
+    /// Claims tasks one after the other. It waits while other workers hold tasks, since those may come back or bring new ones. It ends when
+    /// nothing is left to do and nobody holds anything.
     ///
-    /// A claim that the caller keeps while he asks for the next one counts as held: then this waits for ever.
+    /// End each claim before you ask for the next one. Otherwise the loop waits for your own claim, for ever.
     ///
     /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
+    /// let dir = tempfile::tempdir()?;
+    /// let tracker = tastypod::Tracker::open(dir.path().join("a.tracker"))?;
     /// tracker.add(3)?;
     /// for claim in tracker.work() {
     ///     let claim = claim?;

@@ -57,6 +57,6 @@ pub(crate) use editing::task::{Change, Task, change, field};
 pub(crate) use reading::node::Node;
 pub(crate) use reading::path::{Step, parse_pointer, place_of, pointer_of, resolve};
 pub(crate) use writing::encode::{encode, encode_json};
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, tastypod_fuzzing))]
 pub(crate) use writing::stored::Encoded;
 pub(crate) use writing::stored::{Arena, Span};

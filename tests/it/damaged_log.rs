@@ -15,7 +15,7 @@ use tastypod::{Error, ErrorKind, Options, Pod};
 
 pub const CHILDREN: &[Role] = &[("killed_recovery", killed_recovery)];
 
-const SEGMENT: u64 = if cfg!(feature = "small-segments") { 64 << 10 } else { 4 << 20 };
+const SEGMENT: u64 = if cfg!(tastypod_small_segments) { 64 << 10 } else { 4 << 20 };
 const ROUNDS: i64 = 40;
 const KEYS: i64 = 200;
 

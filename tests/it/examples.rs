@@ -45,3 +45,37 @@ fn a_sweep_tries_every_combination_and_some_again() {
     let tried: usize = said.split("tried ").nth(1).and_then(|rest| rest.split(',').next()).unwrap().parse().unwrap();
     assert!(tried > 100, "some are tried again: {said}");
 }
+
+#[test]
+fn several_processes_crawl_a_site_and_find_every_page_once() {
+    let directory = directory();
+    let path = directory.path().join("site.tracker");
+    for _ in 0..2 {
+        let said = run("site", &[text(&path)]);
+        assert!(said.starts_with("100 % 7/8 done, 1 failed"), "{said}");
+        assert!(said.contains("/missing: status 404 after 2 tries"), "{said}");
+    }
+}
+
+#[test]
+fn metrics_of_several_processes_add_up() {
+    let directory = directory();
+    let path = directory.path().join("metrics.pod");
+    let said = run("metrics", &[text(&path)]);
+    assert!(said.contains("/: 2250 requests") && said.contains("/search: 750 requests"), "{said}");
+    let half: f64 = said.split("half within ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
+    assert!((5000.0..6300.0).contains(&half), "{said}");
+    assert!(run("metrics", &[text(&path)]).contains("/: 4500 requests"), "they are kept");
+}
+
+#[test]
+fn a_cache_makes_what_is_absent_or_expired_and_nothing_else() {
+    let directory = directory();
+    let path = directory.path().join("cache.pod");
+    let said = run("cache", &[text(&path), "3600"]);
+    assert!(said.starts_with("0 expired\nsum to 10: 55\n") && said.ends_with("made 3, kept 3\n"), "{said}");
+    assert!(run("cache", &[text(&path), "3600"]).ends_with("made 0, kept 3\n"));
+    let path = directory.path().join("short.pod");
+    assert!(run("cache", &[text(&path), "0"]).ends_with("made 5, kept 3\n"));
+    assert!(run("cache", &[text(&path), "0"]).starts_with("3 expired\n"));
+}

@@ -89,7 +89,7 @@ fn space_that_fails(arguments: &[String]) {
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
 }
 
-const SEGMENT_BYTES: usize = if cfg!(feature = "small-segments") { 64 << 10 } else { 4 << 20 };
+const SEGMENT_BYTES: usize = if cfg!(tastypod_small_segments) { 64 << 10 } else { 4 << 20 };
 
 #[test]
 fn space_that_cannot_be_had_or_given_back_costs_nothing_that_was_written() {

@@ -330,3 +330,104 @@ fn different_store_options_are_a_conflict_that_names_both() {
     assert!(error.to_string().contains("10") && error.to_string().contains("20"), "{error}");
     Pod::open(&path).unwrap();
 }
+
+#[test]
+fn values_of_a_type_are_read_changed_and_removed_and_others_stay_as_they_are() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    assert_eq!(pod.insert_as::<i64>("n", 1).unwrap(), None);
+    assert_eq!(pod.insert_as::<i64>("n", 2).unwrap(), Some(1));
+    assert_eq!(pod.update_as("n", |n: &mut i64| std::mem::replace(n, 3)).unwrap(), 2);
+    pod.set("text", "x").unwrap();
+    let version = pod.version();
+    assert!(pod.insert_as::<i64>("text", 1).is_err() && pod.remove_as::<i64>("text").is_err());
+    assert!(pod.update_as("text", |n: &mut i64| *n += 1).is_err());
+    assert_eq!(pod.update_as("absent", |n: &mut i64| *n += 1).unwrap_err().kind(), ErrorKind::KeyNotFound);
+    assert_eq!(pod.version(), version);
+    let numbers = pod.typed::<String, i64>();
+    assert_eq!((numbers.get("n").unwrap(), numbers.len(), numbers.is_empty()), (Some(3), 2, false));
+    assert_eq!(numbers.insert("m".to_owned(), 5).unwrap(), None);
+    numbers.update("m", |m| *m += 1).unwrap();
+    let read: Vec<Option<(String, i64)>> = numbers.iter().map(|entry| entry.ok()).collect();
+    assert_eq!(read, [Some(("n".to_owned(), 3)), None, Some(("m".to_owned(), 6))]);
+    pod.set(7, 7).unwrap();
+    assert_eq!(numbers.iter().last().unwrap().unwrap_err().kind(), ErrorKind::InvalidKey);
+    assert_eq!(pod.typed::<i64, i64>().iter().last().unwrap().unwrap(), (7, 7));
+    assert_eq!(numbers.remove("m").unwrap(), Some(6));
+    assert!(!numbers.contains_key("m").unwrap());
+    assert_eq!(pod.transaction(|txn| txn.remove_as::<i64>("n")).unwrap(), Some(3));
+}
+
+#[test]
+fn a_key_is_renamed_unless_the_new_one_exists() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    pod.extend([("a", 1), ("b", 2)]).unwrap();
+    pod.rename("a", "c").unwrap();
+    assert_eq!(keys(&pod), ["b", "c"]);
+    assert_eq!(pod.rename("b", "c").unwrap_err().kind(), ErrorKind::DuplicateKey);
+    assert_eq!(pod.rename("a", "d").unwrap_err().kind(), ErrorKind::KeyNotFound);
+    assert_eq!(pod.rename("a", "a").unwrap_err().kind(), ErrorKind::KeyNotFound);
+    pod.rename("b", "b").unwrap();
+    assert_eq!((keys(&pod), pod.get("c").unwrap()), (vec!["b".to_owned(), "c".to_owned()], Some(json!(1))));
+    assert_eq!(pod.drain().unwrap(), [("b".into(), 2.into()), ("c".into(), 1.into())]);
+    assert!(pod.is_empty() && pod.verify().unwrap().is_clean());
+}
+
+#[test]
+fn loops_go_backwards_and_meet_in_the_middle() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    pod.extend((0..6).map(|n| (n, n))).unwrap();
+    pod.remove(2).unwrap();
+    let check = |pod: &Pod| {
+        let values: Vec<i64> = pod.iter_as().rev().map(|entry| entry.unwrap().1).collect();
+        assert_eq!(values, [5, 4, 3, 1, 0]);
+        assert_eq!(pod.keys().next_back().unwrap().unwrap(), 5);
+        assert_eq!(pod.values().next_back().unwrap().unwrap(), 5);
+        let mut both = pod.iter();
+        let mut met = Vec::new();
+        while let Some(front) = both.next() {
+            met.push(front.unwrap().1);
+            met.extend(both.next_back().map(|back| back.unwrap().1));
+        }
+        assert_eq!(met, [0, 5, 1, 4, 3]);
+        assert!(both.next_back().is_none());
+        assert_eq!(pod.get_index(2).unwrap(), Some((3.into(), 3.into())));
+        assert_eq!(pod.get_index(5).unwrap(), None);
+    };
+    check(&pod);
+    let guard = pod.lock().unwrap();
+    check(&pod);
+    drop(guard);
+    pod.extend([(("x", 1), 1), (("y", 1), 2), (("x", 2), 3)]).unwrap();
+    pod.extend([("xa", 1), ("ya", 2)]).unwrap();
+    let found = |prefix: Key| pod.keys_with_prefix(&prefix).map(|key| key.unwrap().to_string()).collect::<Vec<_>>();
+    assert_eq!(found(("x",).into()), [r#"["x",1]"#, r#"["x",2]"#]);
+    assert_eq!(found("x".into()), ["xa"]);
+    assert_eq!(found(3.into()), ["3"]);
+}
+
+#[test]
+fn parts_are_compared_and_found_by_pointers_in_snapshots_and_views() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    let value = json!({"a": [1, {"b": u64::MAX}], "c": 1.0});
+    pod.extend([("k", &value), ("same", &value)]).unwrap();
+    let (snapshot, view) = (pod.snapshot().unwrap(), pod.view("k").unwrap().unwrap());
+    pod.set("k", 1).unwrap();
+    let part = snapshot.view("k").unwrap().unwrap();
+    assert!(part == value && view == value && part == view.part() && Some(part) == snapshot.view("same").unwrap());
+    assert!(part != json!({"a": [1, {"b": u64::MAX}], "c": 1}) && part != json!(null));
+    assert_eq!(part.pointer("/a/1/b").and_then(|part| part.as_u64()), Some(u64::MAX));
+    assert!(part.pointer("/a/7").is_none() && part.pointer("a").is_none() && part.pointer("/c/x").is_none());
+    assert!(part.is_object() && part.pointer("/a").unwrap().is_array() && !view.is_array());
+    assert_eq!(snapshot.raw_json("k").unwrap(), Some(value.to_string()));
+    assert_eq!(snapshot.iter_as::<Value>().next().unwrap().unwrap().1, value);
+    assert!(snapshot.view("absent").unwrap().is_none());
+    let count = pod.transaction(|txn| {
+        assert!(!txn.is_empty()?);
+        txn.extend_if_absent([("k", 2), ("new", 3)])
+    });
+    assert_eq!((count.unwrap(), pod.get("k").unwrap(), pod.get("new").unwrap()), (1, Some(json!(1)), Some(json!(3))));
+}

@@ -333,10 +333,10 @@ fn power_loss_role(arguments: &[String]) {
     }
 }
 
-/// Segments of 4 MiB make large images: thousands are made where they are small (the feature `small-segments`).
+/// Segments of 4 MiB make large images: thousands are made where they are small (`.ci/deep power`).
 #[test]
 fn a_power_cut_leaves_what_was_acknowledged_and_a_prefix_of_the_rest() {
-    let [seeds, calls, images] = if cfg!(feature = "small-segments") { ["5", "120", "300"] } else { ["1", "40", "130"] };
+    let [seeds, calls, images] = if cfg!(tastypod_small_segments) { ["5", "120", "300"] } else { ["1", "40", "130"] };
     let mut child = Child::start("power_loss", &[seeds, calls, images]);
     let lines = child.lines();
     lines.iter().for_each(|line| println!("{line}"));

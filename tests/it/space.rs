@@ -124,7 +124,7 @@ fn what_comes_after_a_record_that_almost_fills_a_segment_outlives_it() {
     let dir = directory();
     let path = dir.path().join("a.pod");
     let pod = Pod::open(&path).unwrap();
-    let segment = if cfg!(feature = "small-segments") { 64 << 10 } else { 4 << 20 };
+    let segment = if cfg!(tastypod_small_segments) { 64 << 10 } else { 4 << 20 };
     // The first segment has the longest head: a record that does not fit there may leave room in any other.
     for (turn, length) in (segment - 1200..segment).step_by(40).enumerate() {
         pod.set("long", "l".repeat(length)).unwrap();

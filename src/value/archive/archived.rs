@@ -239,7 +239,7 @@ impl<'a> Archive<'a> {
     }
 
     /// Checks untrusted bytes in full; the error says what is wrong with them.
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(any(test, tastypod_fuzzing))]
     pub(crate) fn checked(bytes: &'a [u8]) -> Result<Archive<'a>, String> {
         validate(bytes)?;
         Ok(Archive { bytes })

@@ -102,7 +102,6 @@ impl<'a> Node<'a> {
         if let Shape::Int(value) = self.shape() { Some(value) } else { None }
     }
 
-    #[cfg(test)]
     pub(crate) fn as_u64(self) -> Option<u64> {
         match self.shape() {
             Shape::Int(value) => u64::try_from(value).ok(),
@@ -169,7 +168,7 @@ impl<'a> Node<'a> {
     }
 
     /// How many arrays and objects are nested, this one included.
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(any(test, tastypod_fuzzing))]
     pub(crate) fn depth(self) -> usize {
         if let Node::Whole(node) = self { archived::depth(node) } else { 0 }
     }

@@ -2,12 +2,12 @@
 
 use crate::log::record::Record;
 use crate::value::archive::archived::Archive;
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, tastypod_fuzzing))]
 use crate::value::archive::fault::Fault;
 use crate::value::writing::encode::encode;
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, tastypod_fuzzing))]
 use crate::value::writing::json;
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, tastypod_fuzzing))]
 use crate::value::writing::writer::{self, Writer};
 use std::cell::Cell;
 
@@ -89,13 +89,13 @@ impl Arena {
 }
 
 /// An archive in memory of its own.
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, tastypod_fuzzing))]
 pub(crate) struct Encoded {
     /// One archive, as the writer wrote it.
     bytes: Vec<u8>,
 }
 
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, tastypod_fuzzing))]
 impl Encoded {
     pub(in crate::value) fn of(body: impl FnOnce(&mut Writer<'_>) -> Result<(), Fault>) -> Result<Encoded, Fault> {
         let mut bytes = Vec::new();
