@@ -156,6 +156,11 @@ pub(crate) fn require_length(end: u64) -> io::Result<()> {
     if end <= limit { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EFBIG)) }
 }
 
+/// Whether the file system cannot do what it was asked for.
+pub(crate) fn is_unsupported(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EOPNOTSUPP)
+}
+
 /// To look before one asks for so much.
 const LARGE: u64 = 1 << 20;
 

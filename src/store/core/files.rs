@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::header::{FORMAT, NotALog};
 use crate::segment::words::MappedWords;
-use crate::sys::file::Kept;
+use crate::sys::file::{self, Kept};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -73,10 +73,10 @@ pub(crate) fn cannot(doing: &str, path: &Path, error: std::io::Error) -> Error {
             format!("{doing} {}: no permission; the store belongs to another user, or was made with another file_mode", path.display());
         return Error::caused(ErrorKind::Io, message, error);
     }
-    if error.kind() == std::io::ErrorKind::Unsupported {
+    if file::is_unsupported(&error) {
         let message = format!(
-            "{doing} {}: it lies on a file system that cannot allocate blocks ahead (fallocate), without which a full disk would kill whoever \
-             writes; use one that can, such as ext4, xfs, btrfs or tmpfs",
+            "{doing} {}: it lies on a file system that cannot allocate blocks ahead, without which a full disk would kill whoever writes; use one \
+             that can, such as ext4, xfs, btrfs or tmpfs",
             path.display()
         );
         return Error::caused(ErrorKind::UnsupportedFilesystem, message, error);
