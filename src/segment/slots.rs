@@ -24,7 +24,7 @@ pub(crate) struct Slot {
 pub(crate) const INSIDE: u64 = u64::MAX;
 /// The order of a free segment whose blocks were given back.
 pub(crate) const PUNCHED: u64 = u64::MAX - 1;
-/// Set in the order of a free segment whose blocks a process is giving back: its pid and start time are below.
+/// Set in the order of a free segment whose blocks a process is giving back or getting: its pid and start time are below.
 const PUNCHING: u64 = 1 << 63;
 const TICKS_BITS: u32 = 41;
 
@@ -35,8 +35,8 @@ pub(crate) enum State {
     Free,
     /// The same, without blocks.
     Punched,
-    /// The same; this process is giving its blocks back. Nobody takes it meanwhile: a process that is stopped on the way may
-    /// go on at any time.
+    /// The same; this process is giving its blocks back, or getting some for it. Nobody takes it meanwhile: a process that is stopped on
+    /// the way may go on at any time.
     Punching(Identity),
     /// Part of the log, with this number.
     InLog(u64),
@@ -70,7 +70,7 @@ pub(crate) fn is_in_log(order: u64) -> bool {
     order.wrapping_sub(1) < PUNCHING - 1
 }
 
-/// The order of a segment whose blocks this process gives back.
+/// The order of a segment whose blocks this process gives back or gets.
 pub(crate) fn punching(process: Identity) -> u64 {
     PUNCHING | u64::from(process.pid) << TICKS_BITS | process.started_ticks & ((1 << TICKS_BITS) - 1)
 }

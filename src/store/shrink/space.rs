@@ -108,7 +108,7 @@ impl Shared {
         }
     }
 
-    /// Gets blocks for the segment that is entered next.
+    /// Gets blocks for the segment that is entered next, where nobody enters it meanwhile.
     fn prepare_segment(&self) {
         let bare = &self.control.log.bare;
         let next = bare.load(Ordering::Relaxed);

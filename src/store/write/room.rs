@@ -143,10 +143,8 @@ impl Shared {
         let kept = self.kept(&placement.end, is_only);
         let needed = placement.log_bytes();
         let (base, rest) = if end.is_last { (end.at, 0) } else { (end.behind, end.segment_end - end.at) };
-        let goal = |free: u64| if rest + free < kept { needed.max(base + kept - rest - free) } else { needed };
-        // Free segments are part of it, and are counted where the rest does not suffice.
-        let free = if goal(0) > ready.get() || end.has_holes { self.free_bytes(placement)? } else { 0 };
-        let goal = goal(free);
+        let free = self.free_bytes(placement)?;
+        let goal = if rest + free < kept { needed.max(base + kept - rest - free) } else { needed };
         if goal > ready.get() || self.may_have_holes(tail)? {
             self.ready_log(tail, placement, goal, chunk(ready.get()))?;
         }

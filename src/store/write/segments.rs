@@ -7,7 +7,7 @@
 //! | free              | wiped            | free |
 //! | punched           | none             | free, and its blocks were given back (`shrink/space.rs`); a writer that takes it allocates them first, and then it is free |
 //! | free              | there            | being entered by a transaction that was never sealed |
-//! | punching          | none             | free, and a process is giving its blocks back; nobody takes it before that or the process has ended |
+//! | punching          | none             | free, and a process is giving its blocks back or getting some; nobody takes it before that or the process has ended |
 //! | inside            | any              | a further part of the run before it |
 //!
 //! `live` counts the bytes of the records that the order or the settings' position names: the newest with each ordinal, the
