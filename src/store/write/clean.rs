@@ -54,8 +54,9 @@ impl Shared {
             return Ok(Cleaned::All);
         }
         let ready = self.control.ready.log.load(Ordering::Relaxed);
-        let tail = self.tail()?.cursor;
-        let log_end = if tail.segment == victim { tail.at } else { victim.end(1) };
+        // Where it is the one that the log ends in, which is left then (`room.rs`), nothing stands behind the end.
+        let is_current = Position(self.control.log.sealed.get()).segment() == victim;
+        let log_end = if is_current { self.tail()?.cursor.at } else { victim.end(1) };
         let (records_max, bytes_max) =
             (batch.looks.max(LOOKED_AT + batch.bytes.len() / 64), batch.looks * 64 + MOVED_BYTES + batch.bytes.len());
         let mut looked_at: SmallVec<[(Position, Record<'_>); LOOKED_AT]> = SmallVec::new();
