@@ -54,15 +54,18 @@ impl FileMap {
     }
 
     /// Brings pages into this process before they are needed, in huge pages where the system gives them. Changes no
-    /// byte, so it may come late or twice. A failure costs only the page faults that it would have saved.
-    pub(crate) fn populate(&self, offset: u64, length: u64) {
+    /// byte, so it may come late or twice. False where a store to one of them would be SIGBUS; any other failure costs only the page
+    /// faults that it would have saved.
+    pub(crate) fn populate(&self, offset: u64, length: u64) -> bool {
         let end = (offset + length).min(self.capacity());
         if self.writable && offset < end {
             let (offset, length) = (offset as usize, (end - offset) as usize);
             // Reading first lets the page cache allocate huge pages; a write fault takes them as they are.
             let _ = self.map.advise_range(Advice::PopulateRead, offset, length);
-            let _ = self.map.advise_range(Advice::PopulateWrite, offset, length);
+            let outcome = self.map.advise_range(Advice::PopulateWrite, offset, length);
+            return !outcome.is_err_and(|error| error.raw_os_error() == Some(libc::EFAULT));
         }
+        true
     }
 }
 

@@ -322,6 +322,10 @@ pub fn on_disk_of(kind: &str, directory: &Path, role: &str) {
         "tmpfs" => "mount -t tmpfs -o size=3m none disk",
         "tmpfs of 9 MB" => "mount -t tmpfs -o size=9m none disk",
         "tmpfs of 30 MB" => "mount -t tmpfs -o size=30m none disk",
+        // Without large folios, of which a segment of tests is a part.
+        _ if cfg!(tastypod_small_segments) => {
+            "truncate -s 12M image && mkfs.ext4 -q -m 0 -b 4096 -O ^has_journal,verity image && mount -o loop image disk"
+        }
         _ => "truncate -s 12M image && mkfs.ext4 -q -m 0 -O ^has_journal image && mount -o loop image disk",
     };
     fs::create_dir(directory.join("disk")).unwrap();

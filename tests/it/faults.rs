@@ -165,7 +165,10 @@ fn many_opens(arguments: &[String]) {
 /// The log keeps no more than it may, and of the disk some segments beside: those that it enters next, ready.
 fn require_bounded(stats: &tastypod::Stats, blocks: u64) {
     assert!(stats.log_bytes <= 2 * stats.live_bytes + (16 << 20), "{stats:?}");
-    assert!(blocks <= 2 * stats.live_bytes + (40 << 20), "{blocks} bytes: {stats:?}");
+    // Of segments smaller than what the page cache keeps in one piece the blocks do not go back alone.
+    if cfg!(not(tastypod_small_segments)) {
+        assert!(blocks <= 2 * stats.live_bytes + (40 << 20), "{blocks} bytes: {stats:?}");
+    }
 }
 
 #[test]
@@ -495,9 +498,11 @@ fn kill_on_full_disk(arguments: &[String]) {
 fn churn_on_full_disk(arguments: &[String]) {
     let pod = manual(Path::new(&arguments[0]));
     let mut random = Random(arguments[1].parse().unwrap());
+    // More than any of the disks holds.
+    const KEYS: u64 = 6000;
     let mut is_full = false;
     loop {
-        let key = random.below(2000);
+        let key = random.below(KEYS);
         let size = random.below(8000) as usize;
         match pod.set(key, format!("{key} {}", "x".repeat(size))) {
             Ok(()) => {}
@@ -507,7 +512,7 @@ fn churn_on_full_disk(arguments: &[String]) {
                     say("full");
                 }
                 for _ in 0..random.below(40) {
-                    pod.remove(random.below(2000)).unwrap();
+                    pod.remove(random.below(KEYS)).unwrap();
                 }
             }
         }

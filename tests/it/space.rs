@@ -188,7 +188,8 @@ fn a_snapshot_in_a_stopped_process_keeps_the_log_and_stats_name_it() {
         }
     }
     let held = pod.stats().unwrap();
-    assert!(held.is_held && held.log_bytes > 40 << 20 && held.dead_bytes > held.log_bytes / 2, "{held:#?}");
+    let log_bytes = if cfg!(tastypod_small_segments) { 4 << 20 } else { 40 << 20 };
+    assert!(held.is_held && held.log_bytes > log_bytes && held.dead_bytes > held.log_bytes / 2, "{held:#?}");
     assert!(held.pin_holders.iter().any(|holder| holder.owner.pid == stopped.as_raw() as u32), "{held:#?}");
     assert_eq!(held.oldest_pin, held.pin_holders.iter().map(|holder| holder.transaction).min());
     kill(stopped, Signal::SIGCONT).unwrap();
@@ -200,6 +201,7 @@ fn a_snapshot_in_a_stopped_process_keeps_the_log_and_stats_name_it() {
     let free = pod.stats().unwrap();
     assert!(free.pin_holders.is_empty() && !free.is_held, "{free:#?}");
     // Blocks of segments smaller than a huge page go back only in part.
-    assert!(free.disk_bytes < held.disk_bytes / 3 * 2, "{} bytes with the snapshot, {} without", held.disk_bytes, free.disk_bytes);
+    let most = if cfg!(tastypod_small_segments) { held.disk_bytes } else { held.disk_bytes / 3 * 2 };
+    assert!(free.disk_bytes <= most, "{} bytes with the snapshot, {} without", held.disk_bytes, free.disk_bytes);
     require_clean(&pod);
 }

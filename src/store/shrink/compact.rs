@@ -24,7 +24,7 @@ use crate::log::batch::Batch;
 use crate::log::record::Record;
 use crate::segment::heap::{Position, Segment};
 use crate::segment::slots::State;
-use crate::store::core::files::PAGE_BYTES;
+use crate::store::core::files::PIECE_BYTES;
 use crate::store::core::shared::Shared;
 use crate::store::write::locked::Locked;
 use crate::store::write::publishing::By;
@@ -207,10 +207,12 @@ impl Shared {
                 batch.looks = LOOKS;
                 self.commit_settings(&locked, &mut batch, self.control.order.first.get())?;
             }
-            if self.give_back(locked)? > 0 {
-                turns += 1;
-            } else if !cleans {
-                break;
+            let gave = self.give_back(locked)? > 0;
+            match (cleans, gave) {
+                (false, false) => break,
+                // There may be more than can be named at once.
+                (false, true) => turns += 1,
+                (true, _) => {}
             }
         }
         while self.shrink_table(timeout)? {}
@@ -247,19 +249,19 @@ impl Shared {
         }
     }
 
-    /// Gives back the pages of the order before the first place that hold no word any more: none will ever come there.
+    /// Gives back the pieces of the order before the first place that hold no word any more: none will ever come there.
     fn punch_forgotten(&self) {
-        const PAGE: u64 = PAGE_BYTES / 8;
-        let low = self.control.order.low.load(Ordering::Acquire) / PAGE * PAGE;
+        const PIECE: u64 = PIECE_BYTES / 8;
+        let low = self.control.order.low.load(Ordering::Acquire) / PIECE * PIECE;
         let first = self.control.order.first.load(Ordering::Acquire);
         let mut empty = low..low;
-        for page in (low..first / PAGE * PAGE).step_by(PAGE as usize) {
-            if (page..page + PAGE).all(|ordinal| order::is_empty(&self.order, ordinal)) {
-                empty.end = page + PAGE;
+        for piece in (low..first / PIECE * PIECE).step_by(PIECE as usize) {
+            if (piece..piece + PIECE).all(|ordinal| order::is_empty(&self.order, ordinal)) {
+                empty.end = piece + PIECE;
                 continue;
             }
             self.punch_ordinals(empty);
-            empty = page + PAGE..page + PAGE;
+            empty = piece + PIECE..piece + PIECE;
         }
         self.punch_ordinals(empty);
     }

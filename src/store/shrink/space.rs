@@ -14,7 +14,7 @@ use crate::index::table::Descriptor;
 use crate::limits::SEGMENT_BYTES;
 use crate::segment::heap::Segment;
 use crate::segment::slots::{PUNCHED, State, punching};
-use crate::store::core::files::PAGE_BYTES;
+use crate::store::core::files::{PAGE_BYTES, PIECE_BYTES};
 use crate::store::core::shared::Shared;
 use crate::store::write::locked::Locked;
 use crate::sys::atomic::Ordering;
@@ -62,6 +62,7 @@ impl Shared {
         if let Some((current, end)) = tables {
             let behind = current.first_byte() + current.bytes();
             for (start, end) in [(0, current.first_byte()), (behind, end * PAGE_BYTES)] {
+                let (start, end) = (start.next_multiple_of(PIECE_BYTES), end / PIECE_BYTES * PIECE_BYTES);
                 if end > start {
                     file::punch(&self.files.index, start, end - start);
                 }
@@ -132,7 +133,7 @@ impl Shared {
     fn forgotten(&self) -> Option<(u64, u64)> {
         let order = &self.control.order;
         let (start, end) =
-            (order.punched.load(Ordering::Relaxed), order.low.load(Ordering::Relaxed).saturating_mul(8) / PAGE_BYTES * PAGE_BYTES);
+            (order.punched.load(Ordering::Relaxed), order.low.load(Ordering::Relaxed).saturating_mul(8) / PIECE_BYTES * PIECE_BYTES);
         (end >= start.saturating_add(PUNCHED_BYTES_MIN)).then_some((start, end))
     }
 
@@ -144,7 +145,7 @@ impl Shared {
         }
     }
 
-    /// Gives back the blocks of a range of ordinals, whole pages without a word.
+    /// Gives back the blocks of a range of ordinals, whole pieces without a word.
     pub(crate) fn punch_ordinals(&self, ordinals: Range<u64>) {
         if ordinals.end > ordinals.start {
             file::punch(&self.files.order, ordinals.start * 8, (ordinals.end - ordinals.start) * 8);

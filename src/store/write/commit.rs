@@ -18,39 +18,14 @@ use crate::store::write::clean::Cleaned;
 use crate::store::write::dirty::Dirtied;
 use crate::store::write::locked::Locked;
 use crate::store::write::publishing::{By, Noted};
-use crate::store::write::room::{Use, is_full};
+use crate::store::write::put::{Run, Way};
+use crate::store::write::room::{CLEANED_IN_VAIN_MAX, Use, is_full};
 use crate::store::write::tail::{Placement, Tail};
 use crate::sys::atomic::Ordering;
-use crate::sys::file;
-use std::ops::{Deref, Range};
+use std::ops::Deref;
 
 /// How many records ahead of its use a slot of the table is asked for.
 const PREFETCHED_RECORDS: usize = 8;
-/// Bytes of records that are completed before they are copied to the log: fewer than the nearest cache holds.
-const RUN_BYTES_MAX: usize = 16 << 10;
-
-/// Records that lie side by side in the batch and in the log, to be copied at once.
-struct Run {
-    at: Position,
-    bytes: Range<usize>,
-}
-
-impl Run {
-    /// Takes the next record in, if it lies behind the others.
-    fn extend(&mut self, at: Position, bytes: Range<usize>) -> bool {
-        let length = self.bytes.len();
-        let is_next = length > 0 && self.bytes.end == bytes.start && self.at.plus(length as u64) == at;
-        let fits = is_next && length < RUN_BYTES_MAX;
-        if fits {
-            self.bytes.end = bytes.end;
-        }
-        fits
-    }
-
-    fn write(&self, shared: &Shared, batch: &[u8], is_durable: bool) -> Result<()> {
-        if self.bytes.is_empty() { Ok(()) } else { shared.put(self.at, &batch[self.bytes.clone()], is_durable) }
-    }
-}
 
 /// A batch that has its place.
 struct Laid {
@@ -70,16 +45,17 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         let shared = self.shared();
         let is_durable = self.writing.is_durable;
         let outcome = shared.commit_replacement(batch, is_durable);
-        if let Some(sequence) = outcome.or_else(|error| shared.take_back(is_durable, error))? {
+        if let Some(sequence) = outcome.or_else(|error| shared.take_back(Way::of(is_durable), error))? {
             return Ok(sequence);
         }
         let takes = batch.takes_room();
         let mut laid = shared.lay(batch, Use::Some);
-        for _ in 0..2 * shared.control.log.segments.get() {
-            if !is_full(&laid) || !self.make_room(takes)? {
-                break;
-            }
+        let (mut most, mut in_vain) = (0, 0);
+        while is_full(&laid) && in_vain < CLEANED_IN_VAIN_MAX && self.make_room(takes)? {
             laid = shared.lay(batch, Use::Some);
+            let room = shared.room()?;
+            in_vain = if room > most { 0 } else { in_vain + 1 };
+            most = most.max(room);
         }
         if is_full(&laid) {
             laid = shared.lay(batch, Use::All);
@@ -104,8 +80,9 @@ impl<S: Deref<Target = Shared>> Locked<S> {
             // It would be that of another segment.
             log.limit.set(0);
         }
-        let outcome = shared.write(&tail, &mut counters, &placement, batch, is_durable);
-        outcome.or_else(|error| shared.take_back(is_durable, error))?;
+        let way = if shared.may_have_holes(&tail)? { Way::File } else { Way::of(is_durable) };
+        let outcome = shared.write(&tail, &mut counters, &placement, batch, (is_durable, way));
+        outcome.or_else(|error| shared.take_back(way, error))?;
         shared.note_dirtied(dirtied);
         log.start.set(tail.cursor.at.0);
         log.sealed.store(placement.last.0, Ordering::Release);
@@ -316,7 +293,14 @@ impl Shared {
     }
 
     /// Writes the records behind the tail.
-    fn write(&self, tail: &Tail, counters: &mut Counters, placement: &Placement, batch: &mut Batch, is_durable: bool) -> Result<()> {
+    fn write(
+        &self,
+        tail: &Tail,
+        counters: &mut Counters,
+        placement: &Placement,
+        batch: &mut Batch,
+        (is_durable, way): (bool, Way),
+    ) -> Result<()> {
         let horizon = self.control.flush.horizon.load(Ordering::Acquire).min(counters.sequence);
         let lag = if is_durable { counters.sequence - horizon } else { 0 };
         // What is counted up to the record before: a segment's head tells.
@@ -346,7 +330,7 @@ impl Shared {
                 };
                 // A jump that leads nowhere is damage.
                 self.enter_segment(entered.segment, &header)?;
-                self.put(entered.from, &record::jump(entered.rest, entered.segment.start()), is_durable)?;
+                self.put(entered.from, &record::jump(entered.rest, entered.segment.start()), way)?;
             }
             fingerprint = batch.records[index].fingerprint;
             let is_last = index + 1 == batch.records.len();
@@ -367,33 +351,13 @@ impl Shared {
                 }
             }
             if !run.extend(at, offset..offset + length) {
-                run.write(self, &batch.bytes, is_durable)?;
+                run.write(self, &batch.bytes, way)?;
                 run = Run { at, bytes: offset..offset + length };
             }
         }
         counters.chain = counted.chain;
-        run.write(self, &batch.bytes, is_durable)?;
+        run.write(self, &batch.bytes, way)?;
         Ok(())
-    }
-
-    /// Writes bytes behind the seal: what is going to be flushed through the file, since a store through the mapping would
-    /// make a whole huge page dirty.
-    #[inline]
-    pub(crate) fn put(&self, at: Position, bytes: &[u8], is_durable: bool) -> Result<()> {
-        if is_durable {
-            return file::write_at(&self.files.log, bytes, at.bytes()).map_err(|error| Error::io("write", &self.log_path(), error));
-        }
-        self.heap.write(at, bytes);
-        Ok(())
-    }
-
-    /// Forgets what a commit wrote that failed before its seal; of the commits that write through the mapping none does then.
-    #[cold]
-    fn take_back<R>(&self, is_durable: bool, error: Error) -> Result<R> {
-        if is_durable {
-            self.forget_unsealed(&self.tail()?)?;
-        }
-        Err(error)
     }
 
     /// Publishes a sealed batch; returns how many keys got a slot.

@@ -64,7 +64,10 @@ impl Growing<'_> {
             Err(error) => return Err(cannot_allocate(&path, error)),
         };
         if populates && end - ready <= POPULATED_BYTES_MAX {
-            self.map.populate(ready / CHUNK_BYTES_MAX * CHUNK_BYTES_MAX, end - ready / CHUNK_BYTES_MAX * CHUNK_BYTES_MAX);
+            let start = ready / CHUNK_BYTES_MAX * CHUNK_BYTES_MAX;
+            if !self.map.populate(start, end - start) && !self.map.populate(ready, end - ready) {
+                return Err(cannot_allocate(&path, std::io::ErrorKind::StorageFull.into()));
+            }
         }
         self.ready.raise_to(end);
         Ok(())

@@ -8,6 +8,7 @@ pub(crate) mod growing;
 pub(crate) mod locked;
 pub(crate) mod prepare;
 pub(crate) mod publishing;
+pub(crate) mod put;
 pub(crate) mod replace;
 pub(crate) mod reserve;
 pub(crate) mod room;

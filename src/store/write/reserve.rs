@@ -9,7 +9,7 @@ use crate::log::record::Kind;
 use crate::segment::heap::Segment;
 use crate::segment::slots::{Slots, State};
 use crate::segment::words::MappedWords;
-use crate::store::core::files::{CLAIM_WORDS, INDEX, ORDER, TASK_NAMES, cannot_allocate};
+use crate::store::core::files::{CLAIM_WORDS, INDEX, ORDER, PIECE_BYTES, TASK_NAMES, cannot_allocate};
 use crate::store::core::shared::Shared;
 use crate::store::write::growing::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Growing, chunk};
 use crate::store::write::room::{Use, is_full};
@@ -53,8 +53,11 @@ impl Shared {
         let inserts =
             batch.records.iter().filter(|pending| pending.kind == Kind::Set && !pending.is_moved && !pending.is_renumbered).count() as u64;
         let control = self.control;
-        if Slots::bytes_for(placement.segments()) > control.ready.segments.get() {
-            self.reserve_segments(placement.segments())?;
+        // Who takes room leaves the slots of the segments that are kept for who gives some.
+        let kept = if batch.takes_room() { control.ready.log.get() / SEGMENT_BYTES + 2 } else { 0 };
+        let segments = placement.segments().max(kept);
+        if Slots::bytes_for(segments) > control.ready.segments.get() {
+            self.reserve_segments(segments)?;
         }
         let renumbered =
             batch.records.first().filter(|first| first.is_renumbered && first.kind == Kind::Set).map(|first| first.ordinal + 1);
@@ -215,8 +218,10 @@ impl Shared {
         self.forget_dead_puncher();
         let next = growth.plan(table.place, kept).ok_or_else(|| self.index_full())?;
         self.allocate_index(next)?;
-        file::allocate(&self.files.index, next.first_byte(), next.end_byte() - next.first_byte())
-            .map_err(|error| cannot_allocate(&self.live().join(INDEX), error))?;
+        // With what older tables gave back of the pieces that it begins and ends in.
+        let start = next.first_byte() / PIECE_BYTES * PIECE_BYTES;
+        let end = next.end_byte().next_multiple_of(PIECE_BYTES).min(self.control.ready.index.get());
+        file::allocate(&self.files.index, start, end - start).map_err(|error| cannot_allocate(&self.live().join(INDEX), error))?;
         growth.begin(next, floor);
         Ok(())
     }

@@ -42,6 +42,8 @@ const ADDED_BYTES: u64 = 8 * 1024;
 /// when these are.
 const DEAD_ONE_IN: u64 = 64;
 const DEAD_BYTES_MIN: u64 = 1024;
+/// So many segments are cleaned one after the other without more room than before, when no record fits where others were, for one.
+pub(super) const CLEANED_IN_VAIN_MAX: usize = 8;
 /// The segments with the most to gain are looked at one record after the other.
 const LOOKED_AT_SEGMENTS: usize = 8;
 
@@ -100,6 +102,12 @@ impl Shared {
         Ok(here.saturating_sub(end.at) + ready.saturating_sub(end.behind) + self.free_bytes(placement)?)
     }
 
+    /// Bytes that may be written behind the log's end now, without a block more.
+    pub(super) fn room(&self) -> Result<u64> {
+        let tail = self.tail()?;
+        self.spare(&tail, &Placement { entered: Vec::new(), last: tail.cursor.at, end: tail.cursor })
+    }
+
     /// Where the log ends once a batch is there.
     fn end_of(&self, tail: &Tail, placement: &Placement) -> Result<End> {
         let Placement { end, entered, .. } = placement;
@@ -114,7 +122,8 @@ impl Shared {
     }
 
     /// Whether blocks may be lacking behind the end of the log, whatever is counted ready.
-    fn may_have_holes(&self, tail: &Tail) -> Result<bool> {
+    #[inline]
+    pub(crate) fn may_have_holes(&self, tail: &Tail) -> Result<bool> {
         let holes = self.control.log.holes.get();
         Ok(holes != 0 && self.slot(tail.cursor.segment)?.order.get() <= holes)
     }

@@ -24,6 +24,7 @@ use crate::log::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::segment::heap::{Position, Segment};
 use crate::segment::slots::{INSIDE, PUNCHED, Slot, State};
 use crate::store::core::shared::Shared;
+use crate::store::write::put::Way;
 use crate::sys::atomic::{Ordering, fence};
 use crate::sys::process;
 
@@ -342,7 +343,7 @@ impl Shared {
     fn free(&self, segment: Segment) -> Result<()> {
         // From here on a rebuild passes it by. A kill leaves a shorter run without a mark, and at most a part that nobody
         // uses before the next rebuild.
-        self.heap.write(segment.head(), &[0; 8]);
+        self.unmark(segment)?;
         let slot = self.slot(segment)?;
         let may_have_holes = slot.order.get() <= self.control.log.holes.get();
         let wipe = |segment: Segment| {
@@ -366,9 +367,14 @@ impl Shared {
         self.wipe_to(segment, 0)
     }
 
+    /// Takes the mark of a segment's head away. Through the file: what gave blocks back near it may be punched.
+    fn unmark(&self, segment: Segment) -> Result<()> {
+        self.put(segment.head(), &[0; 8], Way::File)
+    }
+
     fn wipe_to(&self, segment: Segment, order: u64) -> Result<()> {
         if self.heap.map().is_writable() {
-            self.heap.write(segment.head(), &[0; 8]);
+            self.unmark(segment)?;
         }
         let slot = self.slot(segment)?;
         slot.order.set(order);
