@@ -12,7 +12,7 @@ use crate::sys::robust_mutex::RobustMutex;
 use std::mem::offset_of;
 
 /// Changes with every change of this file, of the index's words or of the order's words.
-pub(crate) const LAYOUT: u64 = 7;
+pub(crate) const LAYOUT: u64 = 8;
 
 /// Starts the control file: `tastyCTL`.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"tastyCTL");
@@ -89,6 +89,9 @@ pub(crate) struct Log {
     pub(crate) drops: Word,
     /// Bytes of the marks of removed keys among those that are live; may be too high by what a kill left.
     pub(crate) marks: Word,
+    /// Of these, bytes of marks that were moved and must stay until the shards are saved again: cleaning does not get rid of them. What
+    /// was moved while somebody saved may be missing, what a kill left may be too much.
+    pub(crate) marks_kept: Word,
     /// The byte of the segment that the log ends in up to which commits that take room may write; 0 where that is not known. See
     /// `store/write/room.rs`.
     pub(crate) limit: Word,

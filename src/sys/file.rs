@@ -165,14 +165,12 @@ pub(crate) fn is_unsupported(error: &io::Error) -> bool {
 const LARGE: u64 = 1 << 20;
 
 /// Bytes that are free on a file's disk for everybody: some file systems keep a few even from who may take what is kept for the system.
-fn disk_left(file: &File) -> io::Result<u64> {
-    let disk = nix::sys::statvfs::fstatvfs(file)?;
-    if disk.blocks() == 0 {
-        // A file in memory: nobody says how much there is.
-        return Ok(u64::MAX);
-    }
+/// Of a file in memory nobody says how much there is.
+pub(crate) fn disk_left(file: &impl Open) -> io::Result<Option<u64>> {
+    let disk = nix::sys::statvfs::fstatvfs(file.file()?)?;
     #[allow(clippy::unnecessary_cast)]
-    Ok((disk.blocks_available() as u64).saturating_mul(disk.fragment_size() as u64))
+    let left = (disk.blocks_available() as u64).saturating_mul(disk.fragment_size() as u64);
+    Ok((disk.blocks() > 0).then_some(left))
 }
 
 /// Makes the file `length` bytes long at least, with disk blocks from `offset` on, so that no later store into a mapping
@@ -180,7 +178,7 @@ fn disk_left(file: &File) -> io::Result<u64> {
 pub(crate) fn allocate(file: &impl Open, offset: u64, length: u64) -> io::Result<()> {
     let file = file.file()?;
     require_length(offset.saturating_add(length))?;
-    if length > LARGE && disk_left(file).is_ok_and(|left| left < length) {
+    if length > LARGE && disk_left(file).is_ok_and(|left| left.is_some_and(|left| left < length)) {
         // Some file systems keep what they had found of it when they notice that it is too little, and all others go without.
         return Err(io::ErrorKind::StorageFull.into());
     }

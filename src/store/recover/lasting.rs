@@ -20,6 +20,7 @@ pub(crate) fn lasting_words(control: &Control) -> Vec<&Word> {
         &log.noted,
         &log.drops,
         &log.marks,
+        &log.marks_kept,
         &log.limit,
         &log.holes,
         &log.saved,

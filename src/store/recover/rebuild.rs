@@ -297,6 +297,7 @@ impl Shared {
             &self.control.log.noted,
             &self.control.log.drops,
             &self.control.log.marks,
+            &self.control.log.marks_kept,
             &self.control.log.limit,
             &self.control.log.holes,
             &self.control.log.chores,

@@ -190,7 +190,7 @@ impl Shared {
         let mut batch = Batch::default();
         let since = self.control.commit.newest();
         // Every segment has its turn once, and what was moved meanwhile.
-        let mut turns = 2 * log.segments.load(Ordering::Relaxed) + 8;
+        let (mut turns, mut last) = (2 * log.segments.load(Ordering::Relaxed) + 8, 0);
         loop {
             // What was cleaned is free once that is on the disk.
             if self.control.flush.asked.load(Ordering::Relaxed) != 0 && log.victim.load(Ordering::Relaxed) == 0 {
@@ -199,20 +199,23 @@ impl Shared {
             let locked = Locked::new(self, timeout)?;
             if log.victim.get() == 0 {
                 self.choose(Position(log.sealed.get()).segment(), Some(since))?;
-                turns -= 1;
             }
-            let cleans = log.victim.get() != 0 && turns > 0;
+            if log.victim.get() != std::mem::replace(&mut last, log.victim.get()) {
+                turns = u64::saturating_sub(turns, 1);
+            }
+            if turns == 0 {
+                // What is left would be moved for ever.
+                log.victim.set(0);
+            }
+            let cleans = log.victim.get() != 0;
             if cleans {
                 batch.clear();
                 batch.looks = LOOKS;
                 self.commit_settings(&locked, &mut batch, self.control.order.first.get())?;
             }
-            let gave = self.give_back(locked)? > 0;
-            match (cleans, gave) {
-                (false, false) => break,
-                // There may be more than can be named at once.
-                (false, true) => turns += 1,
-                (true, _) => {}
+            // There may be more than can be named at once.
+            if self.give_back(locked)? == 0 && !cleans {
+                break;
             }
         }
         while self.shrink_table(timeout)? {}

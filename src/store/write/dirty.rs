@@ -96,6 +96,7 @@ impl Shared {
         log.saved_order.store(log.saving_order.get(), Ordering::Release);
         log.saved_ordinals.set(log.saving_ordinals.get());
         log.dirty.set(log.dirty_next.get());
+        log.marks_kept.set(0);
     }
 
     /// Says up to which transaction the shards are saved, and counts the rest. The caller holds the mutex or is alone.
@@ -104,13 +105,15 @@ impl Shared {
         if (log.saved.get(), log.saving.get()) == (saved, saved) {
             return Ok(());
         }
-        let mut dirty = 0;
+        let (mut dirty, mut kept) = (0, 0);
         if self.control.commit.newest() > saved {
-            self.for_each_changed(saved, |_| {
+            self.for_each_changed(saved, |record| {
                 dirty += 1;
+                kept += if record.kind() == Kind::Remove && record.is_moved() { record.bytes().len() as u64 } else { 0 };
                 Ok(())
             })?;
         }
+        log.marks_kept.set(kept);
         log.dirty.set(dirty);
         log.dirty_next.set(dirty);
         log.saving.set(saved);

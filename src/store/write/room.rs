@@ -102,10 +102,11 @@ impl Shared {
         Ok(here.saturating_sub(end.at) + ready.saturating_sub(end.behind) + self.free_bytes(placement)?)
     }
 
-    /// Bytes that may be written behind the log's end now, without a block more.
+    /// Bytes that may be written behind the log's end now, and those that the disk has.
     pub(super) fn room(&self) -> Result<u64> {
         let tail = self.tail()?;
-        self.spare(&tail, &Placement { entered: Vec::new(), last: tail.cursor.at, end: tail.cursor })
+        let spare = self.spare(&tail, &Placement { entered: Vec::new(), last: tail.cursor.at, end: tail.cursor })?;
+        Ok(spare + file::disk_left(&self.files.log).unwrap_or(None).unwrap_or(0))
     }
 
     /// Where the log ends once a batch is there.

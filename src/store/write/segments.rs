@@ -251,7 +251,8 @@ impl Shared {
     }
 
     /// Chooses a segment to be cleaned: the sparsest, where too much of the log is not in use; the oldest, where too much of what
-    /// is in use are marks of removed keys. They are needed for as long as an older segment may hold a record of their key.
+    /// is in use are marks of removed keys that can be dropped there. They are needed for as long as an older segment may hold a record of
+    /// their key.
     fn choose_victim(&self, survey: &Survey, floor: u64, tidies: Option<u64>) -> Result<()> {
         let log = &self.control.log;
         // While a snapshot is held for long, what is cleaned does not become free.
@@ -259,7 +260,7 @@ impl Shared {
         if is_held || log.victim.get() != 0 {
             return Ok(());
         }
-        let marks = log.marks.get().min(survey.live);
+        let marks = log.marks.get().saturating_sub(log.marks_kept.get()).min(survey.live);
         let used = survey.used * SEGMENT_BYTES;
         let (is_sparse, is_marked) = if tidies.is_some() {
             (used > survey.live + survey.live / 8 + SEGMENT_BYTES, marks > 0)
