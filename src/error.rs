@@ -157,6 +157,48 @@ impl From<Error> for std::io::Error {
     }
 }
 
+macro_rules! foreign {
+    ($($type:ty)*) => {$(
+        /// As [`Error::other`]: so that `?` works on it in the closure of a transaction.
+        impl From<$type> for Error {
+            fn from(error: $type) -> Error {
+                Error::other(error)
+            }
+        }
+    )*};
+}
+foreign!(std::num::ParseIntError std::num::ParseFloatError std::str::ParseBoolError std::num::TryFromIntError std::str::Utf8Error);
+foreign!(std::string::FromUtf8Error std::fmt::Error std::time::SystemTimeError serde_json::Error);
+foreign!(Box<dyn std::error::Error + Send + Sync>);
+
+/// As [`Error::other`]: so that `?` works on it in the closure of a transaction. Needs the feature `anyhow`.
+#[cfg(feature = "anyhow")]
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Error {
+        error.downcast::<Error>().unwrap_or_else(Error::other)
+    }
+}
+
+/// As [`Error::other`]: so that `?` works on it in the closure of a transaction. One that was made of an `Error` becomes that again.
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// std::fs::write(dir.path().join("count"), "7")?;
+/// let sum = pod.transaction(|txn| {
+///     let count: u64 = std::fs::read_to_string(dir.path().join("count"))?.trim().parse()?;
+///     txn.set("count", count)?;
+///     Ok(count + 1)
+/// })?;
+/// assert_eq!(sum, 8);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Error {
+        error.downcast::<Error>().unwrap_or_else(Error::other)
+    }
+}
+
 impl Error {
     /// What went wrong, to match on.
     ///

@@ -33,6 +33,17 @@ const TUPLE: u8 = 3;
 /// assert_eq!(key, Key::Tuple(vec![Key::from("page"), Key::from(7)]));
 /// assert_ne!(Key::from(1), Key::from("1"));
 /// ```
+///
+/// A byte string is a tuple of integers. It takes 13 bytes for each byte; text takes one.
+///
+/// ```
+/// use tastypod::Key;
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set(b"ab", 1)?;
+/// assert_eq!(pod.keys().next().unwrap()?, Key::from((97, 98)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// An integer.

@@ -42,7 +42,7 @@
 //! | count | [`At::add`], [`At::add_i64`]; [`At::or_insert`] first, if the counter may be absent |
 //! | change a value with a closure | [`Pod::update`], [`Pod::update_as`], [`Pod::update_or_insert`], [`Pod::try_update`] |
 //! | give a value another key | [`Pod::rename`] |
-//! | change a value only if nobody else has | [`Pod::compare_exchange`] |
+//! | change a value only if nobody else has | [`Pod::compare_exchange`], [`Pod::compare_exchange_as`] |
 //! | change several keys, all or nothing | [`Pod::transaction`]; [`Pod::lock`] where a closure does not fit |
 //! | remove entries | [`Pod::remove`], [`Pod::remove_if`], [`Pod::retain`], [`Pod::clear`], [`Pod::drain`] |
 //! | see the oldest or the newest entry | [`Pod::first`], [`Pod::last`]; [`Pod::iter`] also goes backwards, with `rev()` |
@@ -50,7 +50,8 @@
 //! | loop over one instant | [`Pod::iter`], [`Pod::keys`], [`Pod::values`], [`Pod::iter_as`]; [`Snapshot::entries`] copies nothing |
 //! | find the keys with a prefix, or the n-th entry (a scan) | [`Pod::keys_with_prefix`], [`Pod::get_index`] |
 //! | loop, and see entries that are added meanwhile | [`Pod::iter_live`] |
-//! | sleep until something changes | [`Pod::wait`] |
+//! | sleep until something changes, or one key | [`Pod::wait`], [`Pod::wait_key`]; `Pod::changed` in an async runtime |
+//! | see later writes through a read-only handle that was opened before any writer | [`Pod::refresh`] |
 //! | hand out tasks to workers | [`Tracker::work`], [`Tracker::claim`] |
 //! | bring the JSON files up to date now | [`Pod::sync`] |
 //! | make every write survive a power cut | [`Options::durability`] |
@@ -87,6 +88,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Errors
+//!
+//! In the closure of a transaction, `?` takes the errors of this crate, of `std::io`, of parsing numbers and text, and of serde_json. With
+//! the feature `anyhow` it takes those of anyhow too. Each of them rolls the transaction back, and is the source of the [`Error`] that the
+//! call returns. [`Pod::try_transaction`] returns an error type of your own.
+//!
+//! # Features
+//!
+//! None is on by default. None changes the files or what other calls do.
+//!
+//! | Feature | What it adds |
+//! |---|---|
+//! | `async` | `Pod::changed`: waits for commits in any async runtime |
+//! | `anyhow` | `?` on errors of anyhow in [`Pod::transaction`] |
+//!
 //! # Paths into a value
 //!
 //! [`Pod::at`] names a place inside the value of one key. [`At::key`], [`At::index`] and [`At::pointer`] go deeper. The last call reads or
@@ -108,6 +124,7 @@
 //!
 //! A [`Key`] is a string, an integer, or a tuple of keys. `1`, `"1"` and `(1,)` are three different keys. Loops go in insertion order.
 //! A new key goes last. A key that is set again keeps its place. A key that is removed and set again goes last.
+//! A byte string such as `b"ab"` is a tuple of integers, the same key as `(97, 98)`. It takes 13 bytes for each byte: use text if you can.
 //!
 //! # Worker pools
 //!
@@ -208,9 +225,11 @@ mod verify;
 pub use checkpoint::shard;
 pub use error::{Error, ErrorKind, Owner, Result};
 pub use key::{AsKey, Key};
+#[cfg(feature = "async")]
+pub use pod::Changed;
 pub use pod::{
-    Addend, At, Conversion, Durability, Entries, Guard, HoldGuard, Iter, IterAs, IterLive, KeyInPlace, Keys, Options, Part, Pod, Snapshot,
-    SyncMode, Txn, Typed, TypedIter, Values, Version, View,
+    Addend, At, Conversion, Durability, Entries, Guard, HoldGuard, Iter, IterAs, IterLive, KeyInPlace, Keys, KeysWithPrefix, Options, Part,
+    Pod, Readable, Snapshot, SyncMode, Txn, Typed, TypedIter, Values, Version, View, Writable,
 };
 /// A JSON value; objects keep the order of their keys. This is `serde_json::Value`, and `json!` writes one.
 pub use serde_json::{Value, json};

@@ -69,8 +69,8 @@ impl Report {
         &self.findings
     }
 
-    /// Copies of logs of which a part could not be used and was dropped, oldest first, at most three. They are files beside the log, for those
-    /// who look for something in them. They do not mean that something is wrong now, and may be removed.
+    /// Copies of old logs, the oldest first, at most three. A copy is made when a part of a log cannot be used and is dropped. The files lie
+    /// beside the log, so that you can look for lost data in them. They do not mean that something is wrong now. You may remove them.
     ///
     /// ```
     /// let dir = tempfile::tempdir()?;
@@ -119,67 +119,69 @@ impl fmt::Display for Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Keys present.
+    /// The number of keys.
     pub keys: u64,
-    /// Transactions committed since the store was made.
+    /// The number of transactions committed since the store was made.
     pub transactions: u64,
-    /// Ordinals given out since the store was made.
+    /// How many places in the order were given out since the store was made.
     pub ordinals: u64,
-    /// Places in order, from the first to the last; those beyond `keys` are holes that [`Pod::compact`](crate::Pod::compact) closes.
+    /// Places in the order, from the first key to the last. A place whose key was removed is a gap, which [`Pod::compact`](crate::Pod::compact)
+    /// closes.
     pub places: u64,
-    /// Bytes of log in use: its segments.
+    /// Bytes of the log in use, in whole segments.
     pub log_bytes: u64,
-    /// Bytes of the records in them that are the newest of their keys; what a kill left uncounted is counted too much.
+    /// Bytes of the log that hold current values. May be too high after a process was killed.
     pub live_bytes: u64,
-    /// The other bytes of the log: records that were replaced, and room that is not used yet.
+    /// The other bytes of the log in use: old values, and space that is not used yet.
     pub dead_bytes: u64,
-    /// Segments of the log, of 4 MiB each, and how many are free.
+    /// Segments of the log, free ones included. A segment is 4 MiB.
     pub segments: u64,
-    /// See `segments`.
+    /// How many of the segments are free.
     pub segments_free: u64,
-    /// Whether a segment is being cleaned.
+    /// Whether a segment is being cleaned: its current values move elsewhere, so that its space can be used again.
     pub is_cleaning: bool,
-    /// Bytes of log with disk blocks: in use, or allocated ahead.
+    /// Bytes of the log that have disk space: in use, or allocated in advance.
     pub log_bytes_ready: u64,
-    /// Bytes of the index with disk blocks.
+    /// Bytes of the index that have disk space.
     pub index_bytes: u64,
-    /// Bytes of the order with disk blocks.
+    /// Bytes of the order file that have disk space.
     pub order_bytes: u64,
-    /// Slots of the hash table, and how many are in use.
+    /// Slots of the hash table.
     pub slots: u64,
-    /// See `slots`.
+    /// How many of the slots are in use.
     pub slots_used: u64,
-    /// Living processes that have it open for writing.
+    /// How many living processes have the store open for writing.
     pub processes: u64,
-    /// Who they are, by process id.
+    /// Which processes these are, by process id.
     pub open_by: Vec<Owner>,
-    /// Who holds the store's lock at this moment, and for how long. Mostly nobody: it is held for microseconds.
+    /// Who holds the store's lock now, and for how long. A lock lasts microseconds, so this is usually `None`.
     pub lock: Option<(Owner, Duration)>,
-    /// Transactions that snapshots of this process keep readable.
+    /// How many transactions the snapshots of this process keep readable.
     pub pins: u64,
     /// The oldest transaction that a snapshot of any process keeps readable.
     pub oldest_pin: Option<u64>,
-    /// Who keeps transactions readable, the oldest first, as far as the system lets this process see it.
+    /// Which processes keep transactions readable, the oldest transaction first. Processes that this one may not see are missing.
     pub pin_holders: Vec<PinHolder>,
-    /// Whether cleaning waits for one of those snapshots to go: until then the log grows with every write.
+    /// Whether cleaning waits for one of these snapshots to end. Until then the log grows with every write.
     pub is_held: bool,
-    /// Bytes of disk blocks of all files of the shared state.
+    /// Disk space of all files below `.live`, in bytes.
     pub disk_bytes: u64,
-    /// Every transaction up to this one is on the disk, if anybody asked for [`Durability::Disk`](crate::Durability::Disk).
+    /// All transactions up to this one are safe on the disk. `None` if no process has asked for
+    /// [`Durability::Disk`](crate::Durability::Disk).
     pub durable: Option<u64>,
-    /// Flushes of the log since it was opened after a boot.
+    /// How many times the log was flushed to the disk since the machine was started.
     pub flushes: u64,
-    /// Flushes that failed, or whose outcome nobody knows: their process died.
+    /// How many of these flushes failed, or have no known result because their process died.
     pub flushes_failed: u64,
-    /// Transactions that the last flush brought to the disk, and the most that one did.
+    /// How many transactions the last flush brought to the disk.
     pub flush_batch: u64,
-    /// See `flush_batch`.
+    /// The most transactions that one flush brought to the disk.
     pub flush_batch_max: u64,
-    /// Where a flush failed: transactions from this one on are committed, and a power cut may undo them.
+    /// The first transaction that a failed flush did not bring to the disk. It and later ones are committed, but a power cut may undo them.
     pub poisoned_from: Option<u64>,
 }
 
-/// What matters most, one line each; `{:#?}` has it all.
+/// The most important values, one a line. `{:#?}` shows all.
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
@@ -205,7 +207,8 @@ impl fmt::Display for Stats {
     }
 }
 
-/// A process that keeps a transaction readable by a snapshot, a view or an iteration: log from then on is not used again.
+/// A process that keeps a transaction readable, because it has a snapshot or is in a loop. The log from that transaction on cannot be
+/// reused meanwhile.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;

@@ -4,7 +4,7 @@ use super::bytes::Bytes;
 use serde_json::{Map, Number, Value, json};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use tastypod::{At, Error, ErrorKind, IterLive, Key, Options, Pod, Snapshot, Txn};
+use tastypod::{At, Error, ErrorKind, IterLive, Key, Options, Pod, Readable, Snapshot, Txn, Writable};
 
 /// A step of a path into a value.
 #[derive(Debug, Clone)]
@@ -404,7 +404,7 @@ fn sum(old: &Number, more: &Number) -> Outcome {
 // The store
 // ---------------------------------------------------------------------------------------------------------------------
 
-fn at<'a>(mut at: At<'a>, steps: &[Step]) -> At<'a> {
+fn at<'a, In: Readable>(mut at: At<'a, In>, steps: &[Step]) -> At<'a, In> {
     for step in steps {
         at = match step {
             Step::Key(key) => at.key(key),
@@ -415,7 +415,7 @@ fn at<'a>(mut at: At<'a>, steps: &[Step]) -> At<'a> {
     at
 }
 
-fn edit_at(at: &At<'_>, edit: &Edit) -> Outcome {
+fn edit_at(at: &At<'_, impl Writable>, edit: &Edit) -> Outcome {
     let unit = |()| Value::Null;
     outcome(match edit {
         Edit::Get => at.get().map(some),

@@ -3,14 +3,17 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::pod::target::{Hashed, Target};
+use crate::pod::{Pod, Snapshot, Txn};
+use crate::store::core::settings::shown;
 use crate::store::write::transaction::Change;
 use crate::value::{self, Archive, Arena, Edit, Node, Number, Outcome, Span, Step};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use smallvec::SmallVec;
+use std::fmt;
 use std::ops::{Bound, RangeBounds};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// A path into the value of one key. It holds no lock and reads nothing by itself. The last call, such as [`get`](At::get) or
 /// [`set`](At::set), is one atomic step.
@@ -24,14 +27,131 @@ use std::rc::Rc;
 /// assert_eq!(pod.raw_json("k")?.unwrap(), r#"{"visits":3,"tags":["new"]}"#);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct At<'a> {
-    /// Where the call goes, or the first thing that went wrong on the way here.
-    target: std::result::Result<Target<'a>, Rc<Error>>,
+///
+/// A path of a [`Txn`] works inside its transaction, one of a [`Snapshot`] only reads.
+pub struct At<'a, In = Pod> {
+    place: &'a In,
+    /// The first thing that went wrong on the way here.
+    wrong: Option<Arc<Error>>,
     hashed: Hashed,
     steps: SmallVec<[Step; 2]>,
     /// What an absent key is made with.
-    default: Option<Rc<(Arena, Span)>>,
+    default: Option<Arc<(Arena, Span)>>,
+}
+
+/// What a path can lead into: [`Pod`], [`Txn`] and [`Snapshot`]. No other type can implement it.
+///
+/// ```
+/// fn visits(place: tastypod::At<'_, impl tastypod::Readable>) -> tastypod::Result<u64> {
+///     Ok(place.key("visits").get_as()?.unwrap_or(0))
+/// }
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// pod.set("k", tastypod::json!({"visits": 3}))?;
+/// assert_eq!(visits(pod.at("k"))? + visits(pod.snapshot()?.at("k"))?, 6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Readable: sealed::Read {}
+
+/// What can be changed at a path: [`Pod`] and [`Txn`]. No other type can implement it.
+///
+/// ```
+/// fn visit(place: tastypod::At<'_, impl tastypod::Writable>) -> tastypod::Result<i64> {
+///     place.or_insert(tastypod::json!({})).key("visits").add_i64(1)
+/// }
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// visit(pod.at("k"))?;
+/// assert_eq!(pod.transaction(|txn| visit(txn.at("k")))?, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Writable: Readable + sealed::Write {}
+
+mod sealed {
+    use super::{Archive, Hashed, Result, Snapshot, Target};
+
+    /// Where reading goes.
+    pub struct Reads<'a>(pub(super) Ground<'a>);
+
+    pub(super) enum Ground<'a> {
+        Target(Target<'a>),
+        Snapshot(&'a Snapshot),
+    }
+
+    /// Where a change goes.
+    pub struct Writes<'a>(pub(super) Target<'a>);
+
+    pub trait Read {
+        fn seed(&self) -> u64;
+        fn reads(&self) -> Result<Reads<'_>>;
+    }
+
+    pub trait Write {
+        fn writes(&self) -> Result<Writes<'_>>;
+    }
+
+    impl Reads<'_> {
+        #[inline]
+        pub(super) fn read<R>(&self, key: &Hashed, look: impl FnOnce(Option<Archive<'_>>) -> Result<R>) -> Result<R> {
+            match &self.0 {
+                Ground::Target(target) => target.read(key, look),
+                Ground::Snapshot(snapshot) => snapshot.read_hashed(key, look),
+            }
+        }
+    }
+}
+
+macro_rules! places {
+    ($($type:ty)*) => {$(
+        impl sealed::Read for $type {
+            #[inline]
+            fn seed(&self) -> u64 {
+                self.seed()
+            }
+
+            #[inline]
+            fn reads(&self) -> Result<sealed::Reads<'_>> {
+                self.target().map(|target| sealed::Reads(sealed::Ground::Target(target)))
+            }
+        }
+
+        impl sealed::Write for $type {
+            #[inline]
+            fn writes(&self) -> Result<sealed::Writes<'_>> {
+                self.target().map(sealed::Writes)
+            }
+        }
+
+        impl Readable for $type {}
+        impl Writable for $type {}
+    )*};
+}
+places!(Pod Txn);
+
+impl sealed::Read for Snapshot {
+    fn seed(&self) -> u64 {
+        // Where it is closed, reading says so.
+        self.instant.shared().map_or(0, |shared| shared.header.seed)
+    }
+
+    fn reads(&self) -> Result<sealed::Reads<'_>> {
+        Ok(sealed::Reads(sealed::Ground::Snapshot(self)))
+    }
+}
+
+impl Readable for Snapshot {}
+
+impl<In> Clone for At<'_, In> {
+    fn clone(&self) -> Self {
+        let At { place, wrong, hashed, steps, default } = self;
+        At { place, wrong: wrong.clone(), hashed: hashed.clone(), steps: steps.clone(), default: default.clone() }
+    }
+}
+
+impl<In> fmt::Debug for At<'_, In> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("At").field("key", &shown(&self.hashed.key)).field("steps", &self.steps).finish_non_exhaustive()
+    }
 }
 
 /// A number that can be added at a path: an integer that fits 64 bits, or a float.
@@ -79,14 +199,13 @@ fn again(error: &Error) -> Error {
     Error::new(error.kind(), error.to_string())
 }
 
-impl<'a> At<'a> {
-    pub(crate) fn new(target: Result<Target<'a>>, key: &(impl AsKey + ?Sized)) -> At<'a> {
+impl<'a, In: Readable> At<'a, In> {
+    #[inline]
+    pub(crate) fn new(place: &'a In, key: &(impl AsKey + ?Sized)) -> At<'a, In> {
         // Filled in place: what is moved right after it was written is waited for.
-        let mut at = At { target: target.map_err(Rc::new), hashed: Hashed::default(), steps: SmallVec::new(), default: None };
-        if let Ok(target) = &at.target
-            && let Err(error) = at.hashed.fill(key, target.seed())
-        {
-            at.target = Err(Rc::new(error));
+        let mut at = At { place, wrong: None, hashed: Hashed::default(), steps: SmallVec::new(), default: None };
+        if let Err(error) = at.hashed.fill(key, place.seed()) {
+            at.fail(error);
         }
         at
     }
@@ -101,7 +220,7 @@ impl<'a> At<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn key(mut self, key: &str) -> At<'a> {
+    pub fn key(mut self, key: &str) -> At<'a, In> {
         self.steps.push(Step::Key(key.into()));
         self
     }
@@ -116,7 +235,7 @@ impl<'a> At<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn index(mut self, index: i64) -> At<'a> {
+    pub fn index(mut self, index: i64) -> At<'a, In> {
         self.steps.push(Step::Index(index));
         self
     }
@@ -131,7 +250,7 @@ impl<'a> At<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn pointer(mut self, pointer: &str) -> At<'a> {
+    pub fn pointer(mut self, pointer: &str) -> At<'a, In> {
         match value::parse_pointer(pointer) {
             Ok(steps) => self.steps.extend(steps),
             Err(error) => self.fail(error),
@@ -156,14 +275,14 @@ impl<'a> At<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn or_insert(mut self, default: impl Serialize) -> At<'a> {
+    pub fn or_insert(mut self, default: impl Serialize) -> At<'a, In> {
         let mut arena = Arena::default();
         match arena.encode(&default) {
             _ if !self.steps.is_empty() => self.fail(Error::new(
                 ErrorKind::InvalidValue,
                 format!("or_insert gives the value of the whole key, and comes before the steps to {:?}", value::pointer_of(&self.steps)),
             )),
-            Ok(span) => self.default = Some(Rc::new((arena, span))),
+            Ok(span) => self.default = Some(Arc::new((arena, span))),
             Err(error) => self.fail(error),
         }
         self
@@ -171,8 +290,8 @@ impl<'a> At<'a> {
 
     /// The first thing that goes wrong counts.
     fn fail(&mut self, error: Error) {
-        if self.target.is_ok() {
-            self.target = Err(Rc::new(error));
+        if self.wrong.is_none() {
+            self.wrong = Some(Arc::new(error));
         }
     }
 
@@ -181,41 +300,18 @@ impl<'a> At<'a> {
     }
 
     #[inline]
-    fn parts(&self) -> Result<(&Target<'a>, &Hashed, &[Step])> {
-        let target = self.target.as_ref().map_err(|error| again(error))?;
-        Ok((target, &self.hashed, &self.steps))
+    fn parts(&self) -> Result<(&Hashed, &[Step])> {
+        match &self.wrong {
+            Some(error) => Err(again(error)),
+            None => Ok((&self.hashed, &self.steps)),
+        }
     }
 
-    fn absent(hashed: &Hashed) -> Error {
-        let key = Key::decode(&hashed.key).map_or_else(|_| "?".to_owned(), |key| key.to_string());
-        Error::new(ErrorKind::KeyNotFound, format!("key {key} is absent; at(key).or_insert(value) makes it in the same call"))
-    }
-
-    /// Reads what stands there; nothing where the key or a step is absent.
     fn look<R>(&self, look: impl FnOnce(Option<Node<'_>>) -> Result<R>) -> Result<R> {
-        let (target, hashed, steps) = self.parts()?;
-        target.read(hashed, |archive| match archive.or(self.default()) {
+        let (hashed, steps) = self.parts()?;
+        self.place.reads()?.read(hashed, |archive| match archive.or(self.default()) {
             None => look(None),
             Some(archive) => look(value::resolve(archive.node(), steps)?),
-        })
-    }
-
-    /// Makes one edit; `result` sees what it did.
-    #[inline]
-    fn edit<R>(&self, edit: Edit<'_>, result: impl FnOnce(Outcome<'_>) -> Result<R>) -> Result<R> {
-        let (target, hashed, steps) = self.parts()?;
-        target.change(hashed, |archive, out| {
-            let Some(value) = archive.or(self.default()) else {
-                let nothing = matches!(edit, Edit::Remove).then(Outcome::default).ok_or_else(|| Self::absent(hashed))?;
-                return Ok((Change::Keep, result(nothing)?));
-            };
-            let outcome = value::apply(value, steps, edit, out)?;
-            let is_new = archive.is_none();
-            if is_new && !outcome.changed {
-                out.extend_from_slice(value.as_bytes());
-            }
-            let change = if is_new || outcome.changed { Change::Set } else { Change::Keep };
-            Ok((change, result(outcome)?))
         })
     }
 
@@ -291,6 +387,33 @@ impl<'a> At<'a> {
             }
         })
     }
+}
+
+impl<In: Writable> At<'_, In> {
+    fn absent(hashed: &Hashed) -> Error {
+        let key = Key::decode(&hashed.key).map_or_else(|_| "?".to_owned(), |key| key.to_string());
+        Error::new(ErrorKind::KeyNotFound, format!("key {key} is absent; at(key).or_insert(value) makes it in the same call"))
+    }
+
+    /// Reads what stands there; nothing where the key or a step is absent.
+    /// Makes one edit; `result` sees what it did.
+    #[inline]
+    fn edit<R>(&self, edit: Edit<'_>, result: impl FnOnce(Outcome<'_>) -> Result<R>) -> Result<R> {
+        let (hashed, steps) = self.parts()?;
+        self.place.writes()?.0.change(hashed, |archive, out| {
+            let Some(value) = archive.or(self.default()) else {
+                let nothing = matches!(edit, Edit::Remove).then(Outcome::default).ok_or_else(|| Self::absent(hashed))?;
+                return Ok((Change::Keep, result(nothing)?));
+            };
+            let outcome = value::apply(value, steps, edit, out)?;
+            let is_new = archive.is_none();
+            if is_new && !outcome.changed {
+                out.extend_from_slice(value.as_bytes());
+            }
+            let change = if is_new || outcome.changed { Change::Set } else { Change::Keep };
+            Ok((change, result(outcome)?))
+        })
+    }
 
     /// Sets the value there. With an empty path this is the whole value. If only the last step is absent, it is added to its parent. The key
     /// itself must exist, as for all calls that change something, unless [`or_insert`](At::or_insert) makes it.
@@ -345,9 +468,9 @@ impl<'a> At<'a> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn remove(&self) -> Result<Option<Value>> {
-        let (target, hashed, steps) = self.parts()?;
+        let (hashed, steps) = self.parts()?;
         if steps.is_empty() {
-            return target.change(hashed, |archive, _| {
+            return self.place.writes()?.0.change(hashed, |archive, _| {
                 Ok((Change::Remove, archive.or(self.default()).map(|archive| archive.node().to_nearest_value()).transpose()?))
             });
         }

@@ -82,13 +82,23 @@ impl Target<'_> {
         }
     }
 
-    pub(crate) fn call_compare_exchange(&self, key: &(impl AsKey + ?Sized), expected: Option<&Value>, new: Option<&Value>) -> Result<bool> {
+    fn view_in_hand(&self, key: &Hashed) -> Result<Option<View>> {
+        self.read(key, |archive| Ok(archive.map(|archive| View::of_written(key, archive))))
+    }
+
+    pub(crate) fn call_compare_exchange<T: Serialize + ?Sized>(
+        &self,
+        key: &(impl AsKey + ?Sized),
+        expected: Option<&T>,
+        new: Option<&T>,
+    ) -> Result<bool> {
         let mut arena = Arena::default();
+        let expected = expected.map(|expected| arena.encode(expected)).transpose()?;
         let span = new.map(|new| arena.encode(new)).transpose()?;
         self.change(&self.hashed(key)?, |before, out| {
-            let matches = match (before, expected) {
+            let matches = match (before, expected.clone()) {
                 (None, None) => true,
-                (Some(before), Some(expected)) => before.node().eq_value(expected),
+                (Some(before), Some(expected)) => before.node() == arena.get(expected).node(),
                 _ => false,
             };
             match span {
@@ -468,6 +478,28 @@ macro_rules! calls {
                 self.$target()?.call_compare_exchange(&key, expected, new)
             }
 
+            /// As [`compare_exchange`](Self::compare_exchange), with values in a type of your own.
+            ///
+            /// # Errors
+            /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
+            ///
+            /// ```
+            /// let dir = tempfile::tempdir()?;
+            /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+            /// assert!(pod.compare_exchange_as("owner", None, Some("me"))?);
+            /// assert!(!pod.compare_exchange_as("owner", Some("you"), None)?);
+            /// assert!(pod.compare_exchange_as("owner", Some("me"), Some("you"))?);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            pub fn compare_exchange_as<T: Serialize + ?Sized>(
+                &self,
+                key: impl AsKey,
+                expected: Option<&T>,
+                new: Option<&T>,
+            ) -> Result<bool> {
+                self.$target()?.call_compare_exchange(&key, expected, new)
+            }
+
             /// A path into the value of a key. It reads and changes one part of the value, atomically.
             ///
             /// ```
@@ -479,8 +511,8 @@ macro_rules! calls {
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
             #[inline]
-            pub fn at(&self, key: impl AsKey) -> At<'_> {
-                At::new(self.$target(), &key)
+            pub fn at(&self, key: impl AsKey) -> At<'_, $type> {
+                At::new(self, &key)
             }
         }
     };
@@ -493,7 +525,7 @@ impl Pod {
     /// The value of a key, to be read in place: nothing is parsed until you ask for it.
     ///
     /// # Errors
-    /// `InvalidKey`; `Integrity`; `Reentrant`, also in a thread that holds a guard, since its own writes have no place yet.
+    /// `InvalidKey`; `Integrity`; `Reentrant`.
     ///
     /// ```
     /// let dir = tempfile::tempdir()?;
@@ -505,9 +537,36 @@ impl Pod {
     /// ```
     #[inline]
     pub fn view(&self, key: impl AsKey) -> Result<Option<View>> {
-        self.shared.enter()?;
-        self.shared.require_not_held()?;
-        let key = Hashed::new(&key, self.shared.header.seed)?;
-        View::of(&self.shared, key.hash, &key.key)
+        let target = self.target()?;
+        let key = target.hashed(&key)?;
+        match target {
+            Target::Pod(pod) => {
+                pod.shared.enter()?;
+                View::of(&pod.shared, key.hash, &key.key)
+            }
+            Target::InHand(..) => target.view_in_hand(&key),
+        }
+    }
+}
+
+impl Txn {
+    /// The value of a key, with the transaction's own writes, to be read in place: nothing is parsed until you ask for it.
+    ///
+    /// # Errors
+    /// `InvalidKey`; `Integrity`; `Closed` in a child made by a fork since.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.transaction(|txn| {
+    ///     txn.set("k", tastypod::json!({"n": 3}))?;
+    ///     assert_eq!(txn.view("k")?.unwrap().get("n").and_then(|n| n.as_i64()), Some(3));
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn view(&self, key: impl AsKey) -> Result<Option<View>> {
+        let target = self.target()?;
+        target.view_in_hand(&target.hashed(&key)?)
     }
 }

@@ -11,6 +11,7 @@ use crate::store::read::snapshot::{Instant, Loop};
 use crate::value::{Archive, Arena, Node, Span};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ enum Source {
         next: u64,
         /// Behind the last place that was not given out from the back.
         end: u64,
+        /// Keys between them.
+        left: u64,
     },
     /// What a transaction in hand has made of the store, read at the call.
     Read(Arena, std::vec::IntoIter<(Key, Span)>),
@@ -47,8 +50,16 @@ enum Source {
 
 impl Source {
     fn of(instant: Arc<Instant>) -> Source {
-        let (next, end) = (instant.first_ordinal(), instant.counters().next_ordinal);
-        Source::Instant { instant, next, end }
+        let (next, end, left) = (instant.first_ordinal(), instant.counters().next_ordinal, instant.counters().length);
+        Source::Instant { instant, next, end, left }
+    }
+
+    fn left(&self) -> usize {
+        match self {
+            Source::Instant { left, .. } => *left as usize,
+            Source::Read(_, entries) => entries.len(),
+            Source::Failed(error) => usize::from(error.is_some()),
+        }
     }
 }
 
@@ -77,14 +88,14 @@ enum End {
 
 fn next_record<R>(
     instant: &Instant,
-    (next, end): (&mut u64, &mut u64),
+    (next, end, left): (&mut u64, &mut u64, &mut u64),
     from: End,
     read: impl FnOnce(&Shared, &Record<'_>) -> Result<R>,
 ) -> Option<Result<R>> {
     let shared = match instant.shared() {
         Ok(shared) => shared,
         Err(error) if *next < *end => {
-            *next = *end;
+            (*next, *left) = (*end, 0);
             return Some(Err(error));
         }
         Err(_) => return None,
@@ -99,9 +110,11 @@ fn next_record<R>(
             End::Back => *end -= 1,
         }
         match shared.ordinal_at(instant.counters().sequence, ordinal) {
-            Ok(Some(record)) => return Some(read(shared, &record)),
             Ok(None) => {}
-            Err(error) => return Some(Err(error)),
+            found => {
+                *left = left.saturating_sub(1);
+                return found.transpose().map(|record| read(shared, &record?));
+            }
         }
     }
     None
@@ -123,8 +136,8 @@ impl Iter {
 
     fn next_as<T>(&mut self, from: End, read: impl FnOnce(Node<'_>) -> Result<T>) -> Option<Result<(Key, T)>> {
         match &mut self.source {
-            Source::Instant { instant, next, end } => {
-                next_record(instant, (next, end), from, |shared, record| entry_of(shared, record, read))
+            Source::Instant { instant, next, end, left } => {
+                next_record(instant, (next, end, left), from, |shared, record| entry_of(shared, record, read))
             }
             Source::Read(arena, entries) => taken(entries, from).map(|(key, span)| entry(key, arena.get(span), read)),
             Source::Failed(error) => error.take().map(Err),
@@ -142,7 +155,14 @@ impl Iterator for Iter {
     fn next(&mut self) -> Option<Self::Item> {
         self.next_as(End::Front, |node| node.to_value())
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.source.left(), Some(self.source.left()))
+    }
 }
+
+impl ExactSizeIterator for Iter {}
+impl FusedIterator for Iter {}
 
 impl DoubleEndedIterator for Iter {
     fn next_back(&mut self) -> Option<Self::Item> {
@@ -159,32 +179,18 @@ impl DoubleEndedIterator for Iter {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Keys {
-    entries: Iter,
-    /// Of which keys only: see [`Pod::keys_with_prefix`].
-    prefix: Option<Key>,
-}
+pub struct Keys(Iter);
 
 impl Keys {
     pub(crate) fn of(entries: Iter) -> Keys {
-        Keys { entries, prefix: None }
+        Keys(entries)
     }
 
-    fn next_any(&mut self, from: End) -> Option<Result<Key>> {
-        match &mut self.entries.source {
-            Source::Instant { instant, next, end } => next_record(instant, (next, end), from, key_of),
+    fn next_from(&mut self, from: End) -> Option<Result<Key>> {
+        match &mut self.0.source {
+            Source::Instant { instant, next, end, left } => next_record(instant, (next, end, left), from, key_of),
             Source::Read(_, entries) => taken(entries, from).map(|(key, _)| Ok(key)),
             Source::Failed(error) => error.take().map(Err),
-        }
-    }
-
-    fn next_meant(&mut self, from: End) -> Option<Result<Key>> {
-        loop {
-            let key = self.next_any(from)?;
-            match (&key, &self.prefix) {
-                (Ok(key), Some(prefix)) if !key.starts_with(prefix) => {}
-                _ => return Some(key),
-            }
         }
     }
 }
@@ -193,15 +199,65 @@ impl Iterator for Keys {
     type Item = Result<Key>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_meant(End::Front)
+        self.next_from(End::Front)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
     }
 }
 
 impl DoubleEndedIterator for Keys {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.next_meant(End::Back)
+        self.next_from(End::Back)
     }
 }
+
+impl ExactSizeIterator for Keys {}
+impl FusedIterator for Keys {}
+
+/// The keys of [`Pod::keys_with_prefix`].
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+/// assert!(pod.keys_with_prefix("page").next().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct KeysWithPrefix {
+    keys: Keys,
+    /// Nothing where it is no key, which is the only item.
+    prefix: Option<Key>,
+}
+
+impl KeysWithPrefix {
+    fn next_from(&mut self, from: End) -> Option<Result<Key>> {
+        loop {
+            let key = self.keys.next_from(from)?;
+            match (&key, &self.prefix) {
+                (Ok(key), Some(prefix)) if !key.starts_with(prefix) => {}
+                _ => return Some(key),
+            }
+        }
+    }
+}
+
+impl Iterator for KeysWithPrefix {
+    type Item = Result<Key>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_from(End::Front)
+    }
+}
+
+impl DoubleEndedIterator for KeysWithPrefix {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.next_from(End::Back)
+    }
+}
+
+impl FusedIterator for KeysWithPrefix {}
 
 /// The values of [`Pod::values`].
 ///
@@ -226,7 +282,14 @@ impl Iterator for Values {
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next().map(|entry| entry.map(|(_, value)| value))
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
 }
+
+impl ExactSizeIterator for Values {}
+impl FusedIterator for Values {}
 
 impl DoubleEndedIterator for Values {
     fn next_back(&mut self) -> Option<Self::Item> {
@@ -255,7 +318,14 @@ impl<T: DeserializeOwned> Iterator for IterAs<T> {
     fn next(&mut self) -> Option<Self::Item> {
         self.iter.next_as(End::Front, |node| node.read())
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.iter.size_hint()
+    }
 }
+
+impl<T: DeserializeOwned> ExactSizeIterator for IterAs<T> {}
+impl<T: DeserializeOwned> FusedIterator for IterAs<T> {}
 
 impl<T: DeserializeOwned> DoubleEndedIterator for IterAs<T> {
     fn next_back(&mut self) -> Option<Self::Item> {
@@ -354,10 +424,10 @@ impl Pod {
     /// assert_eq!(pages, [("page", 1).into(), ("page", 2).into()] as [tastypod::Key; 2]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn keys_with_prefix(&self, prefix: impl AsKey) -> Keys {
+    pub fn keys_with_prefix(&self, prefix: impl AsKey) -> KeysWithPrefix {
         match prefix.to_key() {
-            Ok(prefix) => Keys { entries: self.iter(), prefix: Some(prefix) },
-            Err(error) => Keys::of(Iter { source: Source::Failed(Some(error)) }),
+            Ok(prefix) => KeysWithPrefix { keys: self.keys(), prefix: Some(prefix) },
+            Err(error) => KeysWithPrefix { keys: Keys(Iter { source: Source::Failed(Some(error)) }), prefix: None },
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod at;
 mod calls;
+#[cfg(feature = "async")]
+mod changed;
 mod convert;
 mod iter;
 mod many;
@@ -13,9 +15,11 @@ mod transaction;
 mod typed;
 mod view;
 
-pub use at::{Addend, At};
+pub use at::{Addend, At, Readable, Writable};
+#[cfg(feature = "async")]
+pub use changed::Changed;
 pub use convert::Conversion;
-pub use iter::{Iter, IterAs, IterLive, Keys, Values};
+pub use iter::{Iter, IterAs, IterLive, Keys, KeysWithPrefix, Values};
 pub(crate) use options::nanoseconds;
 pub use options::{Durability, Options, SyncMode};
 pub use snapshot::{Entries, KeyInPlace, Snapshot};
@@ -26,6 +30,7 @@ pub use typed::{Typed, TypedIter};
 pub use view::{Part, View};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::AsKey;
 use crate::store::attach::isolated;
 use crate::store::attach::{leave, open};
 use crate::store::core::settings::{require_delays, require_file_size};
@@ -35,7 +40,7 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The number of a committed transaction. Each commit has the number after the one before it.
 ///
@@ -227,6 +232,90 @@ impl Pod {
     pub fn wait(&self, since: Version, timeout: Duration) -> Result<Version> {
         self.shared.require_not_held()?;
         self.shared.wait_for_commit(since.0, timeout).map(Version)
+    }
+
+    /// The number of the transaction that last wrote a key; nothing if the key is absent. [`compact`](Pod::compact) may write it anew.
+    ///
+    /// # Errors
+    /// `InvalidKey`; `Integrity`; `Reentrant`: what is not committed has no number.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", 1)?;
+    /// assert_eq!(pod.version_of("k")?, Some(pod.version()));
+    /// assert_eq!(pod.version_of("absent")?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn version_of(&self, key: impl AsKey) -> Result<Option<Version>> {
+        self.shared.enter()?;
+        self.shared.require_not_held()?;
+        self.version_of_hashed(&Hashed::new(&key, self.shared.header.seed)?)
+    }
+
+    fn version_of_hashed(&self, key: &Hashed) -> Result<Option<Version>> {
+        self.shared.read(key.hash, &key.key, |record| Ok(record.map(|record| Version(record.version()))))
+    }
+
+    /// Sleeps until the version of a key is another than `seen`, or until `timeout` has passed: any process has set, inserted or removed
+    /// it. Returns its version then, which is `seen` if the time is over. Commits to other keys wake the process for a look, and the wait
+    /// goes on.
+    ///
+    /// # Errors
+    /// `InvalidKey`; `Integrity`; `Reentrant`; `Io` in a child made by fork that cannot join the store.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// use std::time::Duration;
+    /// let seen = pod.version_of("settings")?;
+    /// let writer = pod.clone();
+    /// std::thread::spawn(move || writer.set("settings", 1));
+    /// let now = pod.wait_key("settings", seen, Duration::from_secs(60))?;
+    /// assert_ne!(now, seen);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_key(&self, key: impl AsKey, seen: Option<Version>, timeout: Duration) -> Result<Option<Version>> {
+        let start = Instant::now();
+        self.shared.enter()?;
+        self.shared.require_not_held()?;
+        let key = Hashed::new(&key, self.shared.header.seed)?;
+        loop {
+            // What is committed after this look ends the sleep.
+            let newest = self.version();
+            let now = self.version_of_hashed(&key)?;
+            let left = timeout.saturating_sub(start.elapsed());
+            if now != seen || left.is_zero() {
+                return Ok(now);
+            }
+            self.shared.wait_for_commit(newest.0, left)?;
+        }
+    }
+
+    /// Makes a read-only handle see what was written since it was opened, and returns whether that is anything. Only a handle that was opened
+    /// while nobody wrote needs it: it reads what it found. Others see every commit at once, and are left as they are.
+    ///
+    /// # Errors
+    /// Those of [`Options::open`]; the handle is then as before.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let path = dir.path().join("a.pod");
+    /// tastypod::Pod::open(&path)?.set("k", 1)?;
+    /// let mut reader = tastypod::Options::new().read_only(true).open(&path)?;
+    /// tastypod::Pod::open(&path)?.set("k", 2)?;
+    /// assert!(reader.refresh()?);
+    /// assert_eq!(reader.get_as::<u8>("k")?, Some(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn refresh(&mut self) -> Result<bool> {
+        if self.shared.mode != Mode::Private {
+            return Ok(false);
+        }
+        let fresh = Pod::with_options(self.path(), (*self.options).clone())?;
+        let is_newer = fresh.version() != self.version();
+        *self = fresh;
+        Ok(is_newer)
     }
 
     /// Sizes and counts of the store, and who has it open.

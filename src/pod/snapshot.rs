@@ -4,12 +4,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::pod::iter::entry_of;
 use crate::pod::target::Hashed;
-use crate::pod::{Iter, IterAs, Keys, Part, Pod, Values, Version};
+use crate::pod::{At, Iter, IterAs, Keys, Part, Pod, Values, Version};
 use crate::store::read::snapshot::Instant;
 use crate::value::Archive;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
+use std::iter::FusedIterator;
 use std::sync::Arc;
 
 /// The store at one instant: all reads see the same transactions. Nobody waits for it. Old values that it can see are kept until it is
@@ -51,9 +52,13 @@ impl Pod {
 
 impl Snapshot {
     fn read<R>(&self, key: &(impl AsKey + ?Sized), look: impl FnOnce(Option<Archive<'_>>) -> Result<R>) -> Result<R> {
-        let shared = self.instant.shared()?;
-        let key = Hashed::new(key, shared.header.seed)?;
-        look(shared.get_at(self.instant.counters().sequence, key.hash, &key.key)?.as_ref().map(Archive::of))
+        let key = Hashed::new(key, self.instant.shared()?.header.seed)?;
+        self.read_hashed(&key, look)
+    }
+
+    pub(crate) fn read_hashed<R>(&self, key: &Hashed, look: impl FnOnce(Option<Archive<'_>>) -> Result<R>) -> Result<R> {
+        let record = self.instant.shared()?.get_at(self.instant.counters().sequence, key.hash, &key.key)?;
+        look(record.as_ref().map(Archive::of))
     }
 
     /// The value of a key at this instant.
@@ -125,6 +130,21 @@ impl Snapshot {
         Ok(record.map(|record| Part::new(Archive::of(&record))))
     }
 
+    /// A path into the value of a key, which reads one part of it.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", tastypod::json!({"tags": ["x", "y"]}))?;
+    /// let snapshot = pod.snapshot()?;
+    /// pod.clear()?;
+    /// assert_eq!(snapshot.at("k").key("tags").index(-1).get_as::<String>()?.as_deref(), Some("y"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn at(&self, key: impl AsKey) -> At<'_, Snapshot> {
+        At::new(self, &key)
+    }
+
     /// Whether a key was there.
     ///
     /// # Errors
@@ -191,7 +211,7 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn entries(&self) -> Entries<'_> {
-        Entries { snapshot: self, next: self.instant.first_ordinal() }
+        Entries { snapshot: self, next: self.instant.first_ordinal(), left: self.len() }
     }
 
     /// All entries in insertion order, as owned keys and values.
@@ -316,6 +336,7 @@ impl fmt::Debug for Snapshot {
 pub struct Entries<'a> {
     snapshot: &'a Snapshot,
     next: u64,
+    left: usize,
 }
 
 /// A stored key in place.
@@ -373,8 +394,9 @@ impl<'a> Iterator for Entries<'a> {
         let shared = match self.snapshot.instant.shared() {
             Ok(shared) => shared,
             Err(error) => {
-                self.next = counters.next_ordinal;
-                return (self.next == counters.next_ordinal).then_some(Err(error));
+                let is_first = std::mem::replace(&mut self.next, counters.next_ordinal) < counters.next_ordinal;
+                self.left = 0;
+                return is_first.then_some(Err(error));
             }
         };
         while self.next < counters.next_ordinal {
@@ -384,11 +406,22 @@ impl<'a> Iterator for Entries<'a> {
                 shared.heap.prefetch(ahead);
             }
             match shared.ordinal_at(counters.sequence, ordinal) {
-                Ok(Some(record)) => return Some(Ok((KeyInPlace(record.key()), Part::new(Archive::of(&record))))),
                 Ok(None) => {}
-                Err(error) => return Some(Err(error)),
+                found => {
+                    self.left = self.left.saturating_sub(1);
+                    return found
+                        .transpose()
+                        .map(|record| record.map(|record| (KeyInPlace(record.key()), Part::new(Archive::of(&record)))));
+                }
             }
         }
         None
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
 }
+
+impl ExactSizeIterator for Entries<'_> {}
+impl FusedIterator for Entries<'_> {}

@@ -256,6 +256,12 @@ impl Target<'_> {
 }
 
 impl Pod {
+    /// The seed of the store's key hashes.
+    #[inline]
+    pub(crate) fn seed(&self) -> u64 {
+        self.shared.header.seed
+    }
+
     /// Where a call of this thread on this pod goes: to the store, to the thread's guard on it, or nowhere from inside a
     /// closure that runs under the store's lock.
     #[inline]

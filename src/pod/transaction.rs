@@ -60,6 +60,11 @@ pub struct Guard {
 
 impl Txn {
     #[inline]
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    #[inline]
     pub(crate) fn target(&self) -> Result<Target<'_>> {
         Ok(Target::InHand(Rc::clone(&self.in_hand), self.seed))
     }
@@ -308,11 +313,11 @@ impl Pod {
     ///
     /// | calls on the pod | in a closure that runs under the lock | under a [`Guard`] |
     /// |---|---|---|
-    /// | that read or write entries: `get`, `set`, `remove`, `at`, `update`, `extend`, `clear`, `mark_dirty`, …, a tracker's calls on tasks | `Reentrant`: use the closure's argument | see the guard's writes, and are part of it |
+    /// | that read or write entries: `get`, `view`, `set`, `remove`, `at`, `update`, `extend`, `clear`, `mark_dirty`, …, a tracker's calls on tasks | `Reentrant`: use the closure's argument | see the guard's writes, and are part of it |
     /// | `iter`, `keys`, `values`, `iter_as` | `Reentrant`, as the only item | see the guard's writes |
     /// | `len`, `is_empty`, a tracker's `num_…`, `fraction_…`, `percent_…` | with the transaction's writes | with the guard's writes |
     /// | `transaction` | `Reentrant` | is part of the guard, as are calls on the pod in its closure; only the guard's end commits or rolls back |
-    /// | of what is committed: `snapshot`, `view`, `iter_live`, `stats`, `verify`, `dirty`, `wait`; `lock`, `sync`, `revert`, `compact`, `convert`; a tracker's claims, loops over tasks and settings | `Reentrant` | `Reentrant`: commit or drop the guard first |
+    /// | of what is committed: `snapshot`, `iter_live`, `stats`, `verify`, `dirty`, `wait`, `wait_key`, `version_of`; `lock`, `sync`, `revert`, `compact`, `convert`; a tracker's claims, loops over tasks and settings | `Reentrant` | `Reentrant`: commit or drop the guard first |
     /// | `version`, `dirty_len`, a tracker's `progress` | what is committed | what is committed |
     /// | `path`, `hold`, `unhold`, `close`; a snapshot, a view or an iterator from before | as ever | as ever |
     ///
@@ -334,7 +339,8 @@ impl Pod {
         self.try_transaction(body)
     }
 
-    /// Like [`transaction`](Pod::transaction), with an error type of your own.
+    /// Like [`transaction`](Pod::transaction), with an error type of your own. As the last expression of a function it takes that function's
+    /// error type. Elsewhere, with `?` behind it, the compiler asks for the type: end the closure with `Ok::<_, YourError>(…)`.
     ///
     /// # Errors
     /// The closure's; `LockTimeout`, `Full`, `Reentrant`, `ReadOnly`; `Closed` in a child made by a fork inside the closure.
@@ -347,6 +353,16 @@ impl Pod {
     ///     Err("changed my mind".into())
     /// });
     /// assert!(outcome.is_err() && pod.is_empty());
+    ///
+    /// fn transfer(pod: &tastypod::Pod) -> Result<(), Box<dyn std::error::Error>> {
+    ///     pod.try_transaction(|txn| {
+    ///         let amount: i64 = std::env::var("AMOUNT")?.parse()?;
+    ///         txn.at("from").add(-amount)?;
+    ///         txn.at("to").add(amount)?;
+    ///         Ok(())
+    ///     })
+    /// }
+    /// assert!(transfer(&pod).is_err());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_transaction<R, E: From<Error>>(&self, body: impl FnOnce(&Txn) -> std::result::Result<R, E>) -> std::result::Result<R, E> {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Borrow;
 use std::fmt;
+use std::iter::FusedIterator;
 use std::marker::PhantomData;
 
 /// A pod as a map from `K` to `V`. It is a view: the pod itself, and other processes, may hold and write other types. A value that is not
@@ -224,4 +225,11 @@ impl<K: DeserializeOwned, V: DeserializeOwned> Iterator for TypedIter<K, V> {
         };
         self.entries.next().map(|entry| entry.and_then(typed))
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.entries.size_hint()
+    }
 }
+
+impl<K: DeserializeOwned, V: DeserializeOwned> ExactSizeIterator for TypedIter<K, V> {}
+impl<K: DeserializeOwned, V: DeserializeOwned> FusedIterator for TypedIter<K, V> {}

@@ -1,13 +1,15 @@
 //! Values borrowed in place.
 
 use crate::error::Result;
-use crate::log::record::Record;
+use crate::log::record::{self, Kind, Record};
+use crate::pod::target::Hashed;
 use crate::store::core::shared::Shared;
 use crate::store::read::copied::Copied;
 use crate::store::read::get::Fetched;
 use crate::value::{self, Archive, Node};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,6 +56,17 @@ impl View {
             Fetched::Long => shared.copy_of(hash, key)?,
         };
         Ok(copied.map(|copied| View { copied }))
+    }
+
+    /// Of a value that has no place in the log yet.
+    pub(crate) fn of_written(key: &Hashed, value: Archive<'_>) -> View {
+        let mut record = Vec::new();
+        let appended = record::append(&mut record, Kind::Set, key.hash, &key.key, |out| {
+            out.extend_from_slice(value.as_bytes());
+            Ok::<(), Infallible>(())
+        });
+        let Ok(()) = appended;
+        View { copied: Copied::of_record(&Record::of(&record).expect("it was just appended")) }
     }
 
     #[inline]

@@ -38,8 +38,8 @@ fn convert(key: &[u8], value: Archive<'_>, out: &mut Vec<u8>) -> Result<bool> {
 }
 
 impl Pod {
-    /// Makes the store a tracker, in one transaction, for every process that has it open. Objects get the flags that they lack;
-    /// other values become `{"_tries":0,"_done":false,"_aborted":false,"val":…}`. A tracker stays as it is.
+    /// Turns the store into a tracker, in one transaction, for all processes that have it open. An object gets the flags that it lacks. Any
+    /// other value becomes `{"_tries":0,"_done":false,"_aborted":false,"val":…}`. A tracker stays as it is.
     ///
     /// # Errors
     /// `InvalidValue` for an object with flags of other types; `Conflict` through an isolated handle; `LockTimeout`, `Full`, `ReadOnly`, `Reentrant`.

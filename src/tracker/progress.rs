@@ -9,7 +9,7 @@ use std::fmt;
 /// What the rate is taken over.
 const WINDOW_NANOSECONDS: u64 = 60_000_000_000;
 
-/// Counts of one instant, and the rate of this run's last minute, of all processes together.
+/// How many tasks are in which state, and how fast they are done, over all processes.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;
@@ -27,33 +27,31 @@ const WINDOW_NANOSECONDS: u64 = 60_000_000_000;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Tasks that there are.
+    /// All tasks.
     pub total: usize,
     /// Tasks that are done.
     pub done: usize,
-    /// Tasks that are not done and will not be tried again: aborted, or tried as often as they may be.
+    /// Tasks that are not done and will not be tried again: they are aborted, or have no tries left.
     pub failed: usize,
-    /// Those of `failed` that were aborted.
+    /// Failed tasks that are aborted.
     pub aborted: usize,
-    /// Tasks that somebody works on.
+    /// Tasks that a worker has claimed.
     pub claimed: usize,
-    /// Tasks that wait to be tried, also for a later time.
+    /// Tasks that wait for a worker, now or at a later time.
     pub todo: usize,
-    /// Those of `todo` that may be claimed now.
+    /// Waiting tasks that can be claimed now.
     pub ready: usize,
-    /// Those of `todo` that wait for a later time, `_not_before`.
+    /// Waiting tasks that can be claimed at a later time only (`_not_before`).
     pub waiting: usize,
-    /// Tasks done in a second, over the last minute of this run: of the time since somebody took up a task where for two seconds
-    /// nobody had worked on any.
+    /// Tasks done per second, over the last minute of this run. A run begins when a worker claims a task and no worker had one for two
+    /// seconds.
     pub rate: f64,
-    /// Seconds until all is finished at this rate; nothing where that cannot be said, as before the first
-    /// is done.
+    /// Seconds until all tasks are finished at this rate. `None` if that is not known, for example before the first task is done.
     pub eta_seconds: Option<f64>,
 }
 
 impl Progress {
-    /// The percentage of tasks that are finished, done or failed, rounded down: 100 means that all are. An empty tracker is
-    /// finished.
+    /// How many tasks of a hundred are finished, that is done or failed, rounded down. 100 means that all are. An empty tracker is finished.
     ///
     /// ```
     /// let dir = tempfile::tempdir()?;
@@ -89,8 +87,8 @@ impl fmt::Display for Progress {
 }
 
 impl Tracker {
-    /// How far the work is, at a cost that does not depend on how many tasks there are, but for those that are aborted or wait for a later
-    /// time, which are counted.
+    /// How far the work is. The cost does not depend on the number of tasks, except that aborted tasks and tasks for a later time are
+    /// counted one by one.
     ///
     /// ```
     /// let dir = tempfile::tempdir()?;

@@ -129,7 +129,7 @@ macro_rules! loops {
 }
 
 loops! {
-    /// Keys of tasks, each once, those that are added during the loop included.
+    /// Keys of tasks, each once. Tasks that are added during the loop come too.
     ///
     /// ```
     /// let dir = tempfile::tempdir()?;
@@ -165,7 +165,7 @@ loops! {
     TaskValues: Value = |key, value| value_of(key, value);
 }
 
-/// Loops and questions that may be about aborted tasks too: tastypy's `allow_aborted=True`.
+/// Loops over tasks and questions about a task, in which aborted tasks can be included. This is tastypy's `allow_aborted=True`.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;
@@ -184,7 +184,7 @@ pub struct Todo {
 }
 
 impl Todo {
-    /// About tasks that are aborted too.
+    /// Includes aborted tasks.
     ///
     /// ```
     /// let dir = tempfile::tempdir()?;
@@ -229,7 +229,7 @@ macro_rules! endings {
 
         impl Tracker {
             $(
-                #[doc = concat!($what, " A task comes up as it is when its turn comes, those that are added during the loop included, each once; in the order in which they were added.")]
+                #[doc = concat!($what, " They come in the order in which they were added, each once. Each is seen as it is when its turn comes. Tasks that are added during the loop come too.")]
                 ///
                 /// ```
                 /// let dir = tempfile::tempdir()?;
@@ -260,7 +260,7 @@ macro_rules! aborted {
     ($($name:ident: $type:ident, $what:literal;)*) => {
         impl Tracker {
             $(
-                #[doc = concat!($what, " of tasks that are aborted, as they are when their turn comes, in order.")]
+                #[doc = concat!($what, " of aborted tasks, in order. Each is seen as it is when its turn comes.")]
                 ///
                 /// ```
                 /// let dir = tempfile::tempdir()?;
@@ -325,7 +325,7 @@ questions! {
 }
 
 impl Tracker {
-    /// Loops and questions about tasks to do, with a say in what of aborted ones.
+    /// Loops over tasks to do and questions about a task, with or without aborted tasks.
     ///
     /// ```
     /// let dir = tempfile::tempdir()?;

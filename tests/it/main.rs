@@ -24,6 +24,7 @@ mod isolated;
 mod kill_matrix;
 mod linearizable;
 mod model;
+mod native;
 mod network_disk;
 mod pod;
 mod power_loss;
@@ -62,6 +63,7 @@ fn child_entry() {
         kill_matrix::CHILDREN,
         linearizable::CHILDREN,
         model::CHILDREN,
+        native::CHILDREN,
         network_disk::CHILDREN,
         pod::CHILDREN,
         power_loss::CHILDREN,

@@ -17,6 +17,7 @@ const ENTRIES: &[Call] = &[
     ("set_raw_json", |pod| pod.set_raw_json("new", "{}")),
     ("get", |pod| pod.get("a").map(drop)),
     ("get_as", |pod| pod.get_as::<serde_json::Value>("a").map(drop)),
+    ("view", |pod| pod.view("a").map(drop)),
     ("raw_json", |pod| pod.raw_json("a").map(drop)),
     ("contains_key", |pod| pod.contains_key("a").map(drop)),
     ("remove", |pod| pod.remove("new").map(drop)),
@@ -24,6 +25,7 @@ const ENTRIES: &[Call] = &[
     ("try_update", |pod| pod.try_update("a", |_| Ok(()))),
     ("update_or_insert", |pod| pod.update_or_insert("a", json!({}), |_| ())),
     ("compare_exchange", |pod| pod.compare_exchange("a", None, None).map(drop)),
+    ("compare_exchange_as", |pod| pod.compare_exchange_as("a", None, Some(&1)).map(drop)),
     ("at.get", |pod| pod.at("a").get().map(drop)),
     ("at.set", |pod| pod.at("a").key("x").set(1)),
     ("extend", |pod| pod.extend([("new", json!({}))])),
@@ -76,13 +78,14 @@ const ENTRIES: &[Call] = &[
 
 /// Calls that work on what is committed, or need the lock for themselves.
 const COMMITTED: &[Call] = &[
-    ("view", |pod| pod.view("a").map(drop)),
     ("snapshot", |pod| pod.snapshot().map(drop)),
     ("iter_live", |pod| pod.iter_live().try_for_each(|entry| entry.map(drop))),
     ("stats", |pod| pod.stats().map(drop)),
     ("verify", |pod| pod.verify().map(drop)),
     ("dirty", |pod| pod.dirty().map(drop)),
     ("wait", |pod| pod.wait(pod.version(), Duration::from_micros(1)).map(drop)),
+    ("wait_key", |pod| pod.wait_key("a", None, Duration::from_micros(1)).map(drop)),
+    ("version_of", |pod| pod.version_of("a").map(drop)),
     ("lock", |pod| pod.lock().map(drop)),
     ("sync", |pod| pod.sync()),
     ("sync_key", |pod| pod.sync_key("a")),

@@ -7,6 +7,8 @@ use crate::segment::control;
 use crate::store::core::files::removed;
 use crate::store::core::membership::{LOCK_FILES, Membership, NO_SLOT, Opening};
 use crate::store::core::shared::{Mode, Shared};
+#[cfg(feature = "async")]
+use crate::store::read::watch::WATCHES;
 use crate::sys::fork_lock::ForkLock;
 use crate::sys::{file, fork, process};
 use std::sync::{Arc, Weak};
@@ -87,11 +89,15 @@ fn before_fork() {
     }
     LOCK_FILES.hold_for_fork();
     control::hold_for_fork();
+    #[cfg(feature = "async")]
+    WATCHES.hold_for_fork();
     std::mem::forget(registry);
 }
 
 fn after_fork_in_parent() {
     let registry = REGISTRY.end_of_fork();
+    #[cfg(feature = "async")]
+    drop(WATCHES.end_of_fork());
     control::end_of_fork();
     drop(LOCK_FILES.end_of_fork());
     for entry in registry.iter() {
@@ -101,6 +107,9 @@ fn after_fork_in_parent() {
 
 fn after_fork_in_child() {
     let registry = REGISTRY.end_of_fork();
+    // Their threads are the parent's.
+    #[cfg(feature = "async")]
+    drop(WATCHES.end_of_fork());
     control::end_of_fork();
     for descriptor in LOCK_FILES.end_of_fork().drain(..) {
         // Whoever held it is a thread of the parent; nobody in the child will close it.

@@ -4,3 +4,5 @@ pub(crate) mod copied;
 pub(crate) mod get;
 pub(crate) mod snapshot;
 pub(crate) mod wait;
+#[cfg(feature = "async")]
+pub(crate) mod watch;

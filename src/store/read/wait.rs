@@ -33,7 +33,7 @@ impl Shared {
     }
 
     #[cold]
-    fn wake_all(&self) {
+    pub(super) fn wake_all(&self) {
         let wake = &self.control.wake;
         wake.sleepers.store(0, Ordering::Relaxed);
         wake.notice.increment(Ordering::Release);
@@ -93,25 +93,34 @@ impl Shared {
     pub(crate) fn wait_for_commit(&self, since: u64, timeout: Duration) -> Result<u64> {
         self.enter()?;
         let start = Instant::now();
-        let wake = &self.control.wake;
         loop {
-            let newest = self.control.commit.newest();
-            if newest > since {
-                return Ok(newest);
-            }
-            let notice = wake.notice.load(Ordering::Acquire);
-            if self.mode == Mode::Writer {
-                wake.sleepers.store(1, Ordering::Relaxed);
-            }
-            fence(Ordering::SeqCst);
-            let newest = self.control.commit.newest();
             let left = timeout.saturating_sub(start.elapsed());
+            let newest = self.nap(since, left);
             if newest > since || left.is_zero() {
                 return Ok(newest);
             }
-            // A reader may not announce itself, so nobody wakes it: it looks more often.
-            let nap = if self.mode == Mode::Writer { LOOK_AGAIN } else { Duration::from_millis(1) };
-            futex::wait(&wake.notice, notice, left.min(nap));
         }
+    }
+
+    /// Sleeps until a transaction newer than `since` is committed, at most `timeout`, or for less than that. Returns the newest.
+    pub(crate) fn nap(&self, since: u64, timeout: Duration) -> u64 {
+        let wake = &self.control.wake;
+        let newest = self.control.commit.newest();
+        if newest > since || timeout.is_zero() {
+            return newest;
+        }
+        let notice = wake.notice.load(Ordering::Acquire);
+        if self.mode == Mode::Writer {
+            wake.sleepers.store(1, Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
+        let newest = self.control.commit.newest();
+        if newest > since {
+            return newest;
+        }
+        // A reader may not announce itself, so nobody wakes it: it looks more often.
+        let nap = if self.mode == Mode::Writer { LOOK_AGAIN } else { Duration::from_millis(1) };
+        futex::wait(&wake.notice, notice, timeout.min(nap));
+        self.control.commit.newest()
     }
 }
