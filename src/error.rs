@@ -159,7 +159,7 @@ impl From<Error> for std::io::Error {
 
 macro_rules! foreign {
     ($($type:ty)*) => {$(
-        /// As [`Error::other`]: so that `?` works on it in the closure of a transaction.
+        /// Becomes an [`Error::other`], so that `?` works on it in the closure of a transaction.
         impl From<$type> for Error {
             fn from(error: $type) -> Error {
                 Error::other(error)
@@ -171,7 +171,7 @@ foreign!(std::num::ParseIntError std::num::ParseFloatError std::str::ParseBoolEr
 foreign!(std::string::FromUtf8Error std::fmt::Error std::time::SystemTimeError serde_json::Error);
 foreign!(Box<dyn std::error::Error + Send + Sync>);
 
-/// As [`Error::other`]: so that `?` works on it in the closure of a transaction. Needs the feature `anyhow`.
+/// Becomes an [`Error::other`], so that `?` works on it in the closure of a transaction. Needs the feature `anyhow`.
 #[cfg(feature = "anyhow")]
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Error {
@@ -179,7 +179,7 @@ impl From<anyhow::Error> for Error {
     }
 }
 
-/// As [`Error::other`]: so that `?` works on it in the closure of a transaction. One that was made of an `Error` becomes that again.
+/// Becomes an [`Error::other`], so that `?` works on it in the closure of a transaction. An error that was made of an `Error` becomes that one again.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;

@@ -209,10 +209,10 @@ pub fn read(path: impl AsRef<Path>) -> Result<Entries> {
     read_in(path, dialect)
 }
 
-/// As [`read`], in a dialect that the caller names.
+/// Reads one file as [`read`] does, in a dialect of keys that you name.
 ///
 /// # Errors
-/// As [`read`].
+/// `Integrity`, which names file and line, for what is not an entry; `Io`. The iterator ends with the first error.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;

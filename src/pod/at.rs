@@ -445,7 +445,7 @@ impl<In: Writable> At<'_, In> {
     /// let dir = tempfile::tempdir()?;
     /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
     /// pod.set("k", serde_json::json!({"a": 1}))?;
-    /// assert!(!pod.at("k").key("a").set_if_absent(&2)?);
+    /// assert!(!pod.at("k").key("a").set_if_absent(2)?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_if_absent(&self, value: impl Serialize) -> Result<bool> {

@@ -90,7 +90,7 @@ pub(crate) struct Log {
     /// Bytes of the marks of removed keys among those that are live; may be too high by what a kill left.
     pub(crate) marks: Word,
     /// Of these, bytes of marks that were moved and must stay until the shards are saved again: cleaning does not get rid of them. What
-    /// was moved while somebody saved may be missing, what a kill left may be too much.
+    /// was moved while somebody saved, or before a rebuild, may be missing, what a kill left may be too much.
     pub(crate) marks_kept: Word,
     /// The byte of the segment that the log ends in up to which commits that take room may write; 0 where that is not known. See
     /// `store/write/room.rs`.

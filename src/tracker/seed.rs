@@ -297,8 +297,8 @@ macro_rules! tasks {
                     if target.add_task(&key)? { Ok(()) } else { Err(duplicate(&key.key)) }
                 }
                 "tracker.add(\"a\")?;", "assert_eq!(tracker.add(\"a\").unwrap_err().kind(), tastypod::ErrorKind::DuplicateKey);";
-                "Adds a task: not done, not aborted, never tried."
-                "`DuplicateKey` where it is there already; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
+                "Adds a task. It is not done, not aborted, and has no tries."
+                "`DuplicateKey` if there is such a task already; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn add_if_absent(&self, key: impl AsKey) -> Result<bool> {
@@ -306,105 +306,105 @@ macro_rules! tasks {
                     target.add_task(&target.hashed(&key)?)
                 }
                 "assert!(tracker.add_if_absent(\"a\")?);", "assert!(!tracker.add_if_absent(\"a\")?);";
-                "Adds a task that is not there; true if so." "As `add`, but for `DuplicateKey`."
+                "Adds a task if it is absent. Returns whether it was." "`InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn add_many<K: AsKey>(&self, keys: impl IntoIterator<Item = K>) -> Result<()> {
                     self.target()?.add_tasks(keys, OnlyNew::Yes).map(|_| ())
                 }
                 "tracker.add_many(0..1000)?;", "assert!(tracker.add_many([1000, 0]).is_err());", "assert_eq!(tracker.len(), 1000);";
-                "Adds many tasks, all or none. The iterator is drained before anything is locked." "As `add`."
+                "Adds many tasks, all or none. The iterator is read to its end before anything is locked." "`DuplicateKey` if there is one of the tasks already; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn add_many_if_absent<K: AsKey>(&self, keys: impl IntoIterator<Item = K>) -> Result<usize> {
                     self.target()?.add_tasks(keys, OnlyNew::No)
                 }
                 "tracker.add(1)?;", "assert_eq!(tracker.add_many_if_absent([0, 1, 2])?, 2);";
-                "Adds those of many tasks that are not there, as one transaction; how many were not." "As `add_if_absent`."
+                "Adds those of many tasks that are absent, in one transaction. Returns how many were." "`InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn mark_done(&self, key: impl AsKey) -> Result<()> {
                     self.target()?.change_of_task(&key, |task| (!task.done).then_some(Change::Flag(field::DONE, true)))
                 }
                 "tracker.add(\"a\")?;", "tracker.mark_done(\"a\")?;", "assert!(tracker.done(\"a\")?);";
-                "Marks a task as done." "`KeyNotFound` where it is absent, and as `add_if_absent`."
+                "Marks a task as done." "`KeyNotFound` if the task is absent; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn mark_not_done(&self, key: impl AsKey) -> Result<()> {
                     self.target()?.change_of_task(&key, |task| task.done.then_some(Change::Flag(field::DONE, false)))
                 }
                 "tracker.add(\"a\")?;", "tracker.mark_done(\"a\")?;", "tracker.mark_not_done(\"a\")?;", "assert_eq!(tracker.num_done(), 0);";
-                "Marks a task as not done." "As `mark_done`."
+                "Marks a task as not done." "`KeyNotFound` if the task is absent; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn increment_tries(&self, key: impl AsKey) -> Result<()> {
                     self.target()?.change_of_task(&key, |_| Some(Change::Tries(1)))
                 }
                 "tracker.add(\"a\")?;", "tracker.increment_tries(\"a\")?;", "assert_eq!(tracker.tries(\"a\")?, 1);";
-                "Counts a try." "As `mark_done`."
+                "Counts a try." "`KeyNotFound` if the task is absent; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn decrement_tries(&self, key: impl AsKey) -> Result<()> {
                     self.target()?.change_of_task(&key, |task| (task.tries > 0).then_some(Change::Tries(-1)))
                 }
                 "tracker.add(\"a\")?;", "tracker.decrement_tries(\"a\")?;", "assert_eq!(tracker.tries(\"a\")?, 0);";
-                "Takes a try back; 0 stays 0." "As `mark_done`."
+                "Takes one try back. Zero tries stay zero." "`KeyNotFound` if the task is absent; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn reset_tries(&self, key: impl AsKey) -> Result<()> {
                     self.target()?.change_of_task(&key, |task| (task.tries > 0).then_some(Change::Set(field::TRIES, &0)))
                 }
                 "tracker.add(\"a\")?;", "tracker.increment_tries(\"a\")?;", "tracker.reset_tries(\"a\")?;", "assert_eq!(tracker.num_tried(), 0);";
-                "Forgets all tries." "As `mark_done`."
+                "Forgets all tries." "`KeyNotFound` if the task is absent; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn abort(&self, key: impl AsKey) -> Result<()> {
                     self.target()?.change_of_task(&key, |task| (!task.aborted).then_some(Change::Flag(field::ABORTED, true)))
                 }
                 "tracker.add(\"a\")?;", "tracker.abort(\"a\")?;", "assert!(!tracker.should_do(\"a\")?);";
-                "Marks a task as aborted: it is not to be done." "As `mark_done`."
+                "Marks a task as aborted: nobody is to do it." "`KeyNotFound` if the task is absent; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn unabort(&self, key: impl AsKey) -> Result<()> {
                     self.target()?.change_of_task(&key, |task| task.aborted.then_some(Change::Flag(field::ABORTED, false)))
                 }
                 "tracker.add(\"a\")?;", "tracker.abort(\"a\")?;", "tracker.unabort(\"a\")?;", "assert!(!tracker.aborted(\"a\")?);";
-                "Marks a task as not aborted." "As `mark_done`."
+                "Marks a task as not aborted." "`KeyNotFound` if the task is absent; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn done(&self, key: impl AsKey) -> Result<bool> {
                     self.target()?.task(&key, |task| task.is_some_and(|task| task.done)).map(|(done, _)| done)
                 }
                 "assert!(!tracker.done(\"absent\")?);";
-                "Whether a task is done; false for an absent one." "`InvalidKey`, `Reentrant`, `Integrity`."
+                "Whether a task is done. `false` if the task is absent." "`InvalidKey`, `Reentrant`, `Integrity`."
             }
             example! {
                 pub fn tries(&self, key: impl AsKey) -> Result<u64> {
                     self.target()?.of_task(&key, |task| task.tries)
                 }
                 "tracker.add(\"a\")?;", "assert_eq!(tracker.tries(\"a\")?, 0);";
-                "How often a task was tried." "`KeyNotFound` where it is absent; `InvalidKey`, `Reentrant`, `Integrity`."
+                "How often a task was tried." "`KeyNotFound` if the task is absent; `InvalidKey`, `Reentrant`, `Integrity`."
             }
             example! {
                 pub fn aborted(&self, key: impl AsKey) -> Result<bool> {
                     self.target()?.of_task(&key, |task| task.aborted)
                 }
                 "tracker.add(\"a\")?;", "assert!(!tracker.aborted(\"a\")?);";
-                "Whether a task is aborted." "As `tries`."
+                "Whether a task is aborted." "`KeyNotFound` if the task is absent; `InvalidKey`, `Reentrant`, `Integrity`."
             }
             example! {
                 pub fn should_do(&self, key: impl AsKey) -> Result<bool> {
                     self.target()?.should_do_task(&key, self.rule(), Absent::Fail)
                 }
                 "tracker.add(\"a\")?;", "assert!(tracker.should_do(\"a\")?);";
-                "Whether a task is not done, not aborted, and may be tried: `max_tries` is 0 or more than its tries." "As `tries`."
+                "Whether a task is still to be done: it is not done, not aborted, and has tries left. It always has if `max_tries` is 0." "`KeyNotFound` if the task is absent; `InvalidKey`, `Reentrant`, `Integrity`."
             }
             example! {
                 pub fn should_do_add(&self, key: impl AsKey) -> Result<bool> {
                     self.target()?.should_do_task(&key, self.rule(), Absent::Add)
                 }
                 "assert!(tracker.should_do_add(\"new\")?);";
-                "As `should_do`; an absent task is added." "As `add_if_absent`."
+                "Whether a task is still to be done, as `should_do` says. An absent task is added first." "`InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn should_try(&self, key: impl AsKey) -> Result<bool> {
@@ -413,7 +413,7 @@ macro_rules! tasks {
                     Ok(target.try_task(&target.hashed(&key)?, self.rule(), Absent::Fail, |_| Ok(()))?.is_some())
                 }
                 "tracker.add(\"a\")?;", "assert!(tracker.should_try(\"a\")?);", "assert_eq!(tracker.tries(\"a\")?, 1);";
-                "As `should_do`, and counts a try if so, in one step; false while somebody holds a claim on the task." "As `mark_done`."
+                "Whether a task is still to be done, as `should_do` says. If so, a try is counted in the same step. `false` while a worker has a claim on the task." "`KeyNotFound` if the task is absent; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
             example! {
                 pub fn should_try_add(&self, key: impl AsKey) -> Result<bool> {
@@ -422,7 +422,7 @@ macro_rules! tasks {
                     Ok(target.try_task(&target.hashed(&key)?, self.rule(), Absent::Add, |_| Ok(()))?.is_some())
                 }
                 "assert!(tracker.should_try_add(\"new\")?);", "assert_eq!(tracker.tries(\"new\")?, 1);";
-                "As `should_try`; an absent task is added." "As `add_if_absent`."
+                "Whether a task is still to be done, and counts a try, as `should_try` does. An absent task is added first." "`InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`."
             }
         }
     };

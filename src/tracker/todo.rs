@@ -285,13 +285,13 @@ aborted! {
 }
 
 macro_rules! questions {
-    ($($name:ident, $what:literal, $absent:ident;)*) => {
+    ($($name:ident, $errors:literal, $absent:ident;)*) => {
         impl Todo {
             $(
-                #[doc = concat!("As [`Tracker::", stringify!($name), "`], ", $what)]
+                #[doc = concat!("As [`Tracker::", stringify!($name), "`], with or without aborted tasks.")]
                 ///
                 /// # Errors
-                #[doc = concat!("As [`Tracker::", stringify!($name), "`].")]
+                #[doc = $errors]
                 ///
                 /// ```
                 /// let dir = tempfile::tempdir()?;
@@ -318,10 +318,10 @@ macro_rules! questions {
 }
 
 questions! {
-    should_do, "for aborted tasks too.", Fail;
-    should_do_add, "for aborted tasks too.", Add;
-    should_try, "for aborted tasks too.", Fail;
-    should_try_add, "for aborted tasks too.", Add;
+    should_do, "`KeyNotFound` if the task is absent; `InvalidKey`, `Reentrant`, `Integrity`.", Fail;
+    should_do_add, "`InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.", Add;
+    should_try, "`KeyNotFound` if the task is absent; `InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.", Fail;
+    should_try_add, "`InvalidKey`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.", Add;
 }
 
 impl Tracker {

@@ -102,14 +102,7 @@ impl Shared {
     /// Drops the mark of a removed key, where it is not needed any more.
     fn drop_mark(&self, at: Position, record: &Record<'_>) -> Result<bool> {
         let log = &self.control.log;
-        if record.kind() != Kind::Remove {
-            return Ok(false);
-        }
-        let is_unsaved = self.is_unsaved_removal(record);
-        if is_unsaved && !record.is_moved() {
-            log.marks_kept.set(log.marks_kept.get() + record.bytes().len() as u64);
-        }
-        if is_unsaved || record.version() > log.drops.get() {
+        if record.kind() != Kind::Remove || record.version() > log.drops.get() || self.is_unsaved_removal(record) {
             return Ok(false);
         }
         let is_it = |position: Position| Ok::<bool, Error>(position == at);

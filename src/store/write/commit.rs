@@ -438,6 +438,14 @@ impl Shared {
         } else {
             TaskWord::default()
         };
+        if dead
+            && newest.is_moved()
+            && self.is_unsaved_removal(newest)
+            && let Some(before) = replaced
+            && !self.record(before)?.is_moved()
+        {
+            self.control.log.marks_kept.set(self.control.log.marks_kept.get() + size);
+        }
         let set_order = || {
             order::store(&self.order, newest.ordinal(), at, dead, task);
             if dead && !newest.is_moved() {

@@ -105,15 +105,14 @@ impl Shared {
         if (log.saved.get(), log.saving.get()) == (saved, saved) {
             return Ok(());
         }
-        let (mut dirty, mut kept) = (0, 0);
+        let mut dirty = 0;
         if self.control.commit.newest() > saved {
-            self.for_each_changed(saved, |record| {
+            self.for_each_changed(saved, |_| {
                 dirty += 1;
-                kept += if record.kind() == Kind::Remove && record.is_moved() { record.bytes().len() as u64 } else { 0 };
                 Ok(())
             })?;
         }
-        log.marks_kept.set(kept);
+        log.marks_kept.set(0);
         log.dirty.set(dirty);
         log.dirty_next.set(dirty);
         log.saving.set(saved);
