@@ -169,13 +169,24 @@ macro_rules! foreign {
 }
 foreign!(std::num::ParseIntError std::num::ParseFloatError std::str::ParseBoolError std::num::TryFromIntError std::str::Utf8Error);
 foreign!(std::string::FromUtf8Error std::fmt::Error std::time::SystemTimeError serde_json::Error);
-foreign!(Box<dyn std::error::Error + Send + Sync>);
 
 /// Becomes an [`Error::other`], so that `?` works on it in the closure of a transaction. Needs the feature `anyhow`.
 #[cfg(feature = "anyhow")]
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Error {
-        error.downcast::<Error>().unwrap_or_else(Error::other)
+        if error.chain().next().is_some_and(|outermost| outermost.is::<Error>()) {
+            return error.downcast::<Error>().unwrap_or_else(Error::other);
+        }
+        // With context around it, it has that for its text.
+        let kind = error.downcast_ref::<Error>().map_or(ErrorKind::Other, Error::kind);
+        Error(Box::new(Inner { kind, message: error.to_string(), source: Some(error.into()) }))
+    }
+}
+
+/// Becomes an [`Error::other`], so that `?` works on it in the closure of a transaction. An error that was made of an `Error` becomes that one again.
+impl From<Box<dyn std::error::Error + Send + Sync>> for Error {
+    fn from(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
+        error.downcast::<Error>().map_or_else(Error::other, |error| *error)
     }
 }
 

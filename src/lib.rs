@@ -90,9 +90,10 @@
 //!
 //! # Errors
 //!
-//! In the closure of a transaction, `?` takes the errors of this crate, of `std::io`, of parsing numbers and text, and of serde_json. With
-//! the feature `anyhow` it takes those of anyhow too. Each of them rolls the transaction back, and is the source of the [`Error`] that the
-//! call returns. [`Pod::try_transaction`] returns an error type of your own.
+//! In the closure of a transaction, `?` takes the errors of this crate, of `std::io`, of serde_json, of parsing integers, floats and bools, of
+//! UTF-8, and `Box<dyn Error + Send + Sync>`; with the feature `anyhow` also those of anyhow. For all others write `.map_err(Error::other)?`.
+//! Each of them rolls the transaction back (under a guard, the guard decides), and is the source of the [`Error`] that the call returns.
+//! [`Pod::try_transaction`] returns an error type of your own.
 //!
 //! # Features
 //!

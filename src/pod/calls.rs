@@ -479,6 +479,7 @@ macro_rules! calls {
             }
 
             /// As [`compare_exchange`](Self::compare_exchange), with values in a type of your own.
+            /// Where both are `None` the compiler asks for the type: `None::<&str>`.
             ///
             /// # Errors
             /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.

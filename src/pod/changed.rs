@@ -31,7 +31,11 @@ impl Pod {
     /// Waits, in any async runtime, until any process commits something newer than `since`. Returns the newest version. To wait no longer than
     /// some time, use the runtime's own timeout: a future that is dropped ceases to wait.
     ///
-    /// One thread of this process sleeps for all futures of a store, and only while there are some. Needs the feature `async`.
+    /// A future keeps the store open, as a handle does. One thread of this process sleeps for all futures of a store, and ends soon after the
+    /// last of them. Needs the feature `async`.
+    ///
+    /// `compact` and `revert` are commits too. Through an isolated handle only its own commits count. Through a read-only handle that was opened
+    /// while nobody had the store open it never ends: use [`refresh`](Pod::refresh) first.
     ///
     /// # Errors
     /// `Reentrant`; `Io` if the thread cannot be started, or in a child made by fork that cannot join the store.
@@ -65,7 +69,7 @@ impl Future for Changed {
         shared.enter()?;
         if self.pod.version() <= self.since {
             let number = self.number.unwrap_or_else(watch::number);
-            shared.wake_at_commit(self.since.0, number, context.waker())?;
+            shared.wake_at_commit(self.since.0, number, context.waker().clone())?;
             self.number = Some(number);
             if self.pod.version() <= self.since {
                 return Poll::Pending;

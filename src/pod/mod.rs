@@ -42,7 +42,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The number of a committed transaction. Each commit has the number after the one before it.
+/// The number of a committed transaction. Each commit has the number after the one before it. A store that is loaded from its JSON files
+/// alone, without `.live`, begins anew: do not keep numbers beyond that.
 ///
 /// ```
 /// let dir = tempfile::tempdir()?;
@@ -257,9 +258,9 @@ impl Pod {
         self.shared.read(key.hash, &key.key, |record| Ok(record.map(|record| Version(record.version()))))
     }
 
-    /// Sleeps until the version of a key is another than `seen`, or until `timeout` has passed: any process has set, inserted or removed
-    /// it. Returns its version then, which is `seen` if the time is over. Commits to other keys wake the process for a look, and the wait
-    /// goes on.
+    /// Sleeps until the version of a key is another than `seen`, or until `timeout` has passed. Returns its version then, which is `seen` if
+    /// the time is over. Any process may have set, inserted or removed the key, or [`compact`](Pod::compact) given it another version. Each
+    /// commit, also to other keys, wakes this process for a look. A key that is set and removed between two looks is not noticed.
     ///
     /// # Errors
     /// `InvalidKey`; `Integrity`; `Reentrant`; `Io` in a child made by fork that cannot join the store.
@@ -292,8 +293,9 @@ impl Pod {
         }
     }
 
-    /// Makes a read-only handle see what was written since it was opened, and returns whether that is anything. Only a handle that was opened
-    /// while nobody wrote needs it: it reads what it found. Others see every commit at once, and are left as they are.
+    /// Makes a read-only handle see what was written since it was opened. Only a handle that was opened while nobody had the store open needs
+    /// it: that one reads what it found. All others see every commit at once, and are left as they are. Clones of the handle, snapshots and
+    /// iterators that were made before stay as they were.
     ///
     /// # Errors
     /// Those of [`Options::open`]; the handle is then as before.
@@ -304,18 +306,15 @@ impl Pod {
     /// tastypod::Pod::open(&path)?.set("k", 1)?;
     /// let mut reader = tastypod::Options::new().read_only(true).open(&path)?;
     /// tastypod::Pod::open(&path)?.set("k", 2)?;
-    /// assert!(reader.refresh()?);
+    /// reader.refresh()?;
     /// assert_eq!(reader.get_as::<u8>("k")?, Some(2));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn refresh(&mut self) -> Result<bool> {
-        if self.shared.mode != Mode::Private {
-            return Ok(false);
+    pub fn refresh(&mut self) -> Result<()> {
+        if self.shared.mode == Mode::Private && self.options.read_only {
+            *self = Pod::with_options(self.path(), (*self.options).clone())?;
         }
-        let fresh = Pod::with_options(self.path(), (*self.options).clone())?;
-        let is_newer = fresh.version() != self.version();
-        *self = fresh;
-        Ok(is_newer)
+        Ok(())
     }
 
     /// Sizes and counts of the store, and who has it open.

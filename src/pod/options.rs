@@ -268,7 +268,7 @@ impl Options {
     }
 
     /// Of this handle: never change anything (default no). It also works without permission to write. If nobody else has the store open, it is
-    /// read into memory once, and the handle does not see later changes.
+    /// read into memory once, and the handle does not see later changes until [`Pod::refresh`].
     ///
     /// ```
     /// let dir = tempfile::tempdir()?;

@@ -4,8 +4,11 @@ use crate::forked::fork;
 use crate::support::{Child, HANG, Role, directory, hear, say, text};
 use serde::Serialize;
 use serde_json::json;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
-use tastypod::{At, Error, ErrorKind, Options, Pod, Result, Snapshot, Txn};
+use tastypod::{At, Changed, Error, ErrorKind, Options, Pod, Result, Snapshot, Txn};
 
 pub const CHILDREN: &[Role] =
     &[("set when told", set_when_told), ("wait in an async runtime", wait_in_an_async_runtime), ("wait after a fork", wait_after_a_fork)];
@@ -179,8 +182,8 @@ fn foreign_errors_pass_a_transaction_without_annotations() {
     assert_eq!(Error::from(once(&pod).unwrap_err()).kind(), ErrorKind::KeyNotFound);
 
     // With anyhow: in `transaction`, and in `try_transaction` as the last expression.
+    use anyhow::Context as _;
     fn inside(pod: &Pod) -> anyhow::Result<()> {
-        use anyhow::Context;
         pod.transaction(|txn| {
             let number: u64 = "y".parse().context("the number of pages")?;
             txn.set("pages", number)?;
@@ -198,6 +201,10 @@ fn foreign_errors_pass_a_transaction_without_annotations() {
     let error = inside(&pod).unwrap_err();
     assert_eq!(error.to_string(), "the number of pages");
     assert_eq!(error.root_cause().to_string(), "invalid digit found in string");
+    let error = pod.transaction(|txn| Ok(txn.update("absent", |_| ()).context("the settings of user 7")?)).unwrap_err();
+    assert_eq!((error.kind(), error.to_string()), (ErrorKind::KeyNotFound, "the settings of user 7".to_owned()));
+    let boxed = |txn: &Txn| -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> { Ok(txn.update("absent", |_| ())?) };
+    assert_eq!(pod.transaction(|txn| Ok(boxed(txn)?)).unwrap_err().kind(), ErrorKind::KeyNotFound);
     assert_eq!(last(&pod).unwrap_err().to_string(), "too few pages");
     let again: Result<()> = pod.transaction(|_| Err(anyhow::Error::from(Error::other("mine")))?);
     assert_eq!((again.as_ref().unwrap_err().kind(), again.unwrap_err().to_string()), (ErrorKind::Other, "mine".to_owned()));
@@ -244,20 +251,39 @@ fn a_reader_that_came_first_sees_later_writers_after_a_refresh() {
     Pod::open(&path).unwrap().set("k", 0).unwrap();
     let mut reader = Options::new().read_only(true).open(&path).unwrap();
     let earlier = reader.snapshot().unwrap();
-    assert!(!reader.refresh().unwrap());
+    reader.refresh().unwrap();
     let writer = Pod::open(&path).unwrap();
     for turn in 1..4 {
         writer.set("k", turn).unwrap();
         // From now on it sees each commit.
-        assert_eq!(reader.refresh().unwrap(), turn == 1);
+        reader.refresh().unwrap();
         assert_eq!(reader.get_as::<i32>("k").unwrap(), Some(turn));
     }
     assert_eq!(earlier.get_as::<i32>("k").unwrap(), Some(0));
     assert_eq!(reader.set("k", 9).unwrap_err().kind(), ErrorKind::ReadOnly);
     drop(writer);
     assert_eq!(reader.get_as::<i32>("k").unwrap(), Some(3));
+    // An edit by hand too.
+    drop(reader);
+    let edited = dir.path().join("b.pod");
+    std::fs::create_dir(&edited).unwrap();
+    std::fs::write(edited.join("0.json"), "\"k\"\t1\n").unwrap();
+    let mut reader = Options::new().read_only(true).open(&edited).unwrap();
+    std::fs::write(edited.join("0.json"), "\"k\"\t2\n").unwrap();
+    reader.refresh().unwrap();
+    assert_eq!(reader.get_as::<i32>("k").unwrap(), Some(2));
     let mut same = Pod::open(&path).unwrap();
-    assert!(!same.refresh().unwrap());
+    same.refresh().unwrap();
+    same.set("k", 4).unwrap();
+}
+
+/// Ends when no thread waits for tasks any more.
+fn require_no_thread_that_waits() {
+    let start = std::time::Instant::now();
+    while threads_that_wait() > 0 {
+        assert!(start.elapsed() < HANG);
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn threads_that_wait() -> usize {
@@ -284,7 +310,7 @@ fn wait_in_an_async_runtime(_: &[String]) {
         // Nothing happens: the runtime's own time-out ends it, and the thread too.
         let seen = pod.version();
         assert!(tokio::time::timeout(Duration::from_millis(20), pod.changed(seen)).await.is_err());
-        assert_eq!(threads_that_wait(), 0);
+        require_no_thread_that_waits();
         // Many tasks, one thread.
         let tasks: Vec<_> = (0..100)
             .map(|_| {
@@ -306,6 +332,24 @@ fn wait_in_an_async_runtime(_: &[String]) {
             seen = within(pod.changed(seen)).await.unwrap().unwrap();
         }
         writing.join().unwrap();
+        // Who waits for a later version keeps nobody else asleep.
+        let seen = pod.version();
+        let (far, near) = (pod.changed((u64::from(seen) + 1000).into()), pod.changed(seen));
+        let far = tokio::spawn(async move { far.await.unwrap() });
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let near = tokio::spawn(async move { near.await.unwrap() });
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        pod.set("n", 2000).unwrap();
+        assert!(tokio::time::timeout(HANG, near).await.unwrap().unwrap() > seen && !far.is_finished());
+        far.abort();
+        // An isolated handle sees its own commits.
+        let isolated = Options::new().isolated(true).open(pod.path()).unwrap();
+        let changed = isolated.changed(isolated.version());
+        let task = tokio::spawn(async move { changed.await.unwrap() });
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        isolated.set("own", 1).unwrap();
+        tokio::time::timeout(HANG, task).await.unwrap().unwrap();
+        drop(isolated);
         // What is there already is said at once; a reader waits as well.
         assert!(within(pod.changed(0.into())).await.unwrap().unwrap() >= seen);
         let reader = Options::new().read_only(true).open(pod.path()).unwrap();
@@ -320,9 +364,43 @@ fn wait_in_an_async_runtime(_: &[String]) {
         guard.rollback();
         drop(forgotten);
     });
-    // Nothing keeps the store open: the last handle saves it.
-    assert_eq!(threads_that_wait(), 0);
+    // Dropping one that was just polled costs nothing: nobody waits for the thread.
+    let poll = |changed: &mut Changed, waker: &Waker| Pin::new(changed).poll(&mut Context::from_waker(waker));
+    let start = std::time::Instant::now();
+    for _ in 0..1000 {
+        assert!(poll(&mut pod.changed(pod.version()), Waker::noop()).is_pending());
+    }
+    println!("1000 dropped in {:?}", start.elapsed());
+    // A waker that is all that keeps another future, and one that panics.
+    struct Keeps(#[allow(dead_code)] Mutex<Option<Changed>>, bool);
+    impl Wake for Keeps {
+        fn wake(self: Arc<Self>) {
+            assert!(self.1, "a runtime's own fault");
+        }
+    }
+    for is_sound in [true, false] {
+        let mut inner = pod.changed(pod.version());
+        assert!(poll(&mut inner, Waker::noop()).is_pending());
+        let waker = Waker::from(Arc::new(Keeps(Mutex::new(Some(inner)), is_sound)));
+        let (mut outer, mut other) = (pod.changed(pod.version()), pod.changed(pod.version()));
+        assert!(poll(&mut outer, &waker).is_pending());
+        if is_sound {
+            drop(waker);
+            assert!(poll(&mut outer, Waker::noop()).is_pending());
+        } else {
+            let seen = pod.version();
+            assert!(poll(&mut other, Waker::noop()).is_pending());
+            pod.set("n", 1).unwrap();
+            let woken = runtime.block_on(async { tokio::time::timeout(HANG, pod.changed(seen)).await });
+            assert!(woken.unwrap().unwrap() > seen);
+        }
+    }
+    require_no_thread_that_waits();
+    // Nothing keeps the store open, nor does a thread that has not ended yet: the last handle saves it.
     drop(child);
+    let mut last = pod.changed(pod.version());
+    assert!(poll(&mut last, Waker::noop()).is_pending());
+    drop(last);
     let path = pod.path().to_owned();
     drop(pod);
     assert!(std::fs::read_dir(&path).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().contains("json")));
@@ -352,5 +430,27 @@ fn wait_after_a_fork(_: &[String]) {
     });
     assert_eq!(forked.hear().as_deref(), Some("true"));
     parent.block_on(async { assert!(tokio::time::timeout(HANG, waiting).await.unwrap().unwrap() > seen) });
+    forked.end();
+    // The child's last handle saves what it changed, and what it had polled of its parent's does not keep the store.
+    let (path, alone) = (pod.path().to_owned(), dir.path().join("b.pod"));
+    drop(pod);
+    assert!(path.join("0.json").exists());
+    let pod = Pod::open(&alone).unwrap();
+    let mut waiting = pod.changed(pod.version());
+    assert!(Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    std::thread::sleep(Duration::from_millis(5));
+    let handles = std::cell::Cell::new(Some((pod, waiting)));
+    let forked = fork(|line| {
+        let (pod, waiting) = handles.take().unwrap();
+        pod.set("c", 1).unwrap();
+        drop(waiting);
+        pod.close().unwrap();
+        line.say("closed");
+    });
+    assert_eq!(forked.hear().as_deref(), Some("closed"));
+    let (pod, waiting) = handles.take().unwrap();
+    drop(waiting);
+    pod.close().unwrap();
+    assert!(alone.join("0.json").exists());
     forked.end();
 }

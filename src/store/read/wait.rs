@@ -18,6 +18,11 @@ use std::time::{Duration, Instant};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// A reader may not announce itself, so nobody wakes it: it looks more often.
+pub(super) fn nap_of(mode: Mode) -> Duration {
+    if mode == Mode::Writer { LOOK_AGAIN } else { Duration::from_millis(1) }
+}
+
 impl Shared {
     /// Wakes whoever waits for a commit, or for what it brought.
     #[inline]
@@ -33,7 +38,7 @@ impl Shared {
     }
 
     #[cold]
-    pub(super) fn wake_all(&self) {
+    fn wake_all(&self) {
         let wake = &self.control.wake;
         wake.sleepers.store(0, Ordering::Relaxed);
         wake.notice.increment(Ordering::Release);
@@ -118,9 +123,7 @@ impl Shared {
         if newest > since {
             return newest;
         }
-        // A reader may not announce itself, so nobody wakes it: it looks more often.
-        let nap = if self.mode == Mode::Writer { LOOK_AGAIN } else { Duration::from_millis(1) };
-        futex::wait(&wake.notice, notice, timeout.min(nap));
+        futex::wait(&wake.notice, notice, timeout.min(nap_of(self.mode)));
         self.control.commit.newest()
     }
 }
