@@ -2,8 +2,10 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
-use crate::pod::target::{Hashed, Target};
-use crate::pod::{Pod, Snapshot, Txn};
+use crate::pod::Pod;
+use crate::pod::addend::Addend;
+use crate::pod::place::{Readable, Writable};
+use crate::pod::target::Hashed;
 use crate::store::core::settings::shown;
 use crate::store::write::transaction::Change;
 use crate::value::{self, Archive, Arena, Edit, Node, Number, Outcome, Span, Step};
@@ -28,7 +30,7 @@ use std::sync::Arc;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A path of a [`Txn`] works inside its transaction, one of a [`Snapshot`] only reads.
+/// A path of a [`Txn`](crate::Txn) works inside its transaction, one of a [`Snapshot`](crate::Snapshot) only reads.
 pub struct At<'a, In = Pod> {
     place: &'a In,
     /// The first thing that went wrong on the way here.
@@ -38,108 +40,6 @@ pub struct At<'a, In = Pod> {
     /// What an absent key is made with.
     default: Option<Arc<(Arena, Span)>>,
 }
-
-/// What a path can lead into: [`Pod`], [`Txn`] and [`Snapshot`]. No other type can implement it.
-///
-/// ```
-/// fn visits(place: tastypod::At<'_, impl tastypod::Readable>) -> tastypod::Result<u64> {
-///     Ok(place.key("visits").get_as()?.unwrap_or(0))
-/// }
-/// let dir = tempfile::tempdir()?;
-/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-/// pod.set("k", tastypod::json!({"visits": 3}))?;
-/// assert_eq!(visits(pod.at("k"))? + visits(pod.snapshot()?.at("k"))?, 6);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub trait Readable: sealed::Read {}
-
-/// What can be changed at a path: [`Pod`] and [`Txn`]. No other type can implement it.
-///
-/// ```
-/// fn visit(place: tastypod::At<'_, impl tastypod::Writable>) -> tastypod::Result<i64> {
-///     place.or_insert(tastypod::json!({})).key("visits").add_i64(1)
-/// }
-/// let dir = tempfile::tempdir()?;
-/// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
-/// visit(pod.at("k"))?;
-/// assert_eq!(pod.transaction(|txn| visit(txn.at("k")))?, 2);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub trait Writable: Readable + sealed::Write {}
-
-mod sealed {
-    use super::{Archive, Hashed, Result, Snapshot, Target};
-
-    /// Where reading goes.
-    pub struct Reads<'a>(pub(super) Ground<'a>);
-
-    pub(super) enum Ground<'a> {
-        Target(Target<'a>),
-        Snapshot(&'a Snapshot),
-    }
-
-    /// Where a change goes.
-    pub struct Writes<'a>(pub(super) Target<'a>);
-
-    pub trait Read {
-        fn seed(&self) -> u64;
-        fn reads(&self) -> Result<Reads<'_>>;
-    }
-
-    pub trait Write {
-        fn writes(&self) -> Result<Writes<'_>>;
-    }
-
-    impl Reads<'_> {
-        #[inline]
-        pub(super) fn read<R>(&self, key: &Hashed, look: impl FnOnce(Option<Archive<'_>>) -> Result<R>) -> Result<R> {
-            match &self.0 {
-                Ground::Target(target) => target.read(key, look),
-                Ground::Snapshot(snapshot) => snapshot.read_hashed(key, look),
-            }
-        }
-    }
-}
-
-macro_rules! places {
-    ($($type:ty)*) => {$(
-        impl sealed::Read for $type {
-            #[inline]
-            fn seed(&self) -> u64 {
-                self.seed()
-            }
-
-            #[inline]
-            fn reads(&self) -> Result<sealed::Reads<'_>> {
-                self.target().map(|target| sealed::Reads(sealed::Ground::Target(target)))
-            }
-        }
-
-        impl sealed::Write for $type {
-            #[inline]
-            fn writes(&self) -> Result<sealed::Writes<'_>> {
-                self.target().map(sealed::Writes)
-            }
-        }
-
-        impl Readable for $type {}
-        impl Writable for $type {}
-    )*};
-}
-places!(Pod Txn);
-
-impl sealed::Read for Snapshot {
-    fn seed(&self) -> u64 {
-        // Where it is closed, reading says so.
-        self.instant.shared().map_or(0, |shared| shared.header.seed)
-    }
-
-    fn reads(&self) -> Result<sealed::Reads<'_>> {
-        Ok(sealed::Reads(sealed::Ground::Snapshot(self)))
-    }
-}
-
-impl Readable for Snapshot {}
 
 impl<In> Clone for At<'_, In> {
     fn clone(&self) -> Self {
@@ -151,46 +51,6 @@ impl<In> Clone for At<'_, In> {
 impl<In> fmt::Debug for At<'_, In> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("At").field("key", &shown(&self.hashed.key)).field("steps", &self.steps).finish_non_exhaustive()
-    }
-}
-
-/// A number that can be added at a path: an integer that fits 64 bits, or a float.
-///
-/// ```
-/// use tastypod::Addend;
-/// let _ = [Addend::from(1i64), Addend::from(2u64), Addend::from(0.5)];
-/// ```
-#[derive(Debug, Clone, Copy)]
-pub struct Addend(Number);
-
-macro_rules! addends {
-    ($($signed:ty)*; $($unsigned:ty)*) => {
-        $(impl From<$signed> for Addend { fn from(value: $signed) -> Addend { Addend(Number::Int(i64::from(value))) } })*
-        $(impl From<$unsigned> for Addend {
-            fn from(value: $unsigned) -> Addend {
-                let value = value as u64;
-                Addend(i64::try_from(value).map_or(Number::Uint(value), Number::Int))
-            }
-        })*
-    };
-}
-addends!(i8 i16 i32 i64; u8 u16 u32 u64 usize);
-
-impl From<isize> for Addend {
-    fn from(value: isize) -> Addend {
-        Addend(Number::Int(value as i64))
-    }
-}
-
-impl From<f64> for Addend {
-    fn from(value: f64) -> Addend {
-        Addend(Number::Float(value))
-    }
-}
-
-impl From<f32> for Addend {
-    fn from(value: f32) -> Addend {
-        Addend(Number::Float(value::widened(value)))
     }
 }
 

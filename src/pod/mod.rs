@@ -1,5 +1,6 @@
 //! The map: the public calls on keys and values.
 
+mod addend;
 mod at;
 mod calls;
 #[cfg(feature = "async")]
@@ -8,6 +9,7 @@ mod convert;
 mod iter;
 mod many;
 mod options;
+mod place;
 mod snapshot;
 mod sync;
 mod target;
@@ -15,13 +17,15 @@ mod transaction;
 mod typed;
 mod view;
 
-pub use at::{Addend, At, Readable, Writable};
+pub use addend::Addend;
+pub use at::At;
 #[cfg(feature = "async")]
 pub use changed::Changed;
 pub use convert::Conversion;
 pub use iter::{Iter, IterAs, IterLive, Keys, KeysWithPrefix, Values};
 pub(crate) use options::nanoseconds;
 pub use options::{Durability, Options, SyncMode};
+pub use place::{Readable, Writable};
 pub use snapshot::{Entries, KeyInPlace, Snapshot};
 pub use sync::HoldGuard;
 pub(crate) use target::{Hashed, Target};

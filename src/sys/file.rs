@@ -193,6 +193,22 @@ pub(crate) fn allocate(file: &impl Open, offset: u64, length: u64) -> io::Result
     }
 }
 
+/// What the system keeps of a file in memory in one piece, at most. A store into such a piece asks for the blocks of all of it, so on a
+/// full disk it ends the process for a hole elsewhere in it. Holes are whole pieces, or nothing is stored beside them through a mapping.
+pub(crate) const PIECE_BYTES: u64 = 2 * 1024 * 1024;
+
+/// As [`punch`], for a file that is stored to on both sides: only the whole pieces of the range.
+pub(crate) fn punch_pieces(file: &impl Open, start: u64, end: u64) -> bool {
+    let (start, end) = (start.next_multiple_of(PIECE_BYTES), end / PIECE_BYTES * PIECE_BYTES);
+    start < end && punch(file, start, end - start)
+}
+
+/// As [`allocate`], for a file that is stored to there: with the rest of the pieces that the range begins and ends in, up to `file_end`.
+pub(crate) fn allocate_pieces(file: &impl Open, start: u64, end: u64, file_end: u64) -> io::Result<()> {
+    let (start, end) = (start / PIECE_BYTES * PIECE_BYTES, end.next_multiple_of(PIECE_BYTES).min(file_end));
+    allocate(file, start, end - start)
+}
+
 /// Gives a range's blocks back to the file system; it reads as zeros from then on. The file keeps its length. False where
 /// the file system cannot.
 pub(crate) fn punch(file: &impl Open, offset: u64, length: u64) -> bool {
@@ -411,5 +427,29 @@ pub(crate) fn require_coherent(path: &Path) -> Result<()> {
             ),
         )),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_are_whole_pieces_and_what_is_stored_to_has_none_in_its_pieces() {
+        let file = tempfile::tempfile().unwrap();
+        let bytes = 4 * PIECE_BYTES;
+        let blocks = || disk_bytes(&file).unwrap();
+        write_at(&file, &vec![1; bytes as usize], 0).unwrap();
+        let full = blocks();
+        assert!(full >= bytes);
+        // Less than a piece, and one that is cut on both sides.
+        assert!(!punch_pieces(&file, 4096, PIECE_BYTES - 4096) && !punch_pieces(&file, 4096, 2 * PIECE_BYTES - 4096));
+        assert!(punch_pieces(&file, 4096, bytes - 4096));
+        assert_eq!(full - blocks(), 2 * PIECE_BYTES);
+        assert_eq!(read_at(&file, PIECE_BYTES - 1, 2).unwrap(), [1, 0]);
+        allocate_pieces(&file, 2 * PIECE_BYTES - 4096, 2 * PIECE_BYTES, bytes).unwrap();
+        assert_eq!(full - blocks(), PIECE_BYTES);
+        allocate_pieces(&file, bytes - 8192, bytes - 4096, bytes - 4096).unwrap();
+        assert_eq!((full - blocks(), file.metadata().unwrap().len()), (PIECE_BYTES, bytes));
     }
 }

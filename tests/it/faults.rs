@@ -3,6 +3,7 @@
 use crate::bad_input::on_disk_of;
 use crate::chance::{Random, asked, seed};
 use crate::support::{Child, Role, directory, hear, say, text};
+use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
 use serde_json::json;
 use std::collections::HashMap;
 use std::fs;
@@ -23,6 +24,8 @@ pub const CHILDREN: &[Role] = &[
     ("remove-on-full-disk", remove_on_full_disk),
     ("kill-on-full-disk", kill_on_full_disk),
     ("churn-on-full-disk", churn_on_full_disk),
+    ("write-beside-holes", write_beside_holes),
+    ("fill-a-little", fill_a_little),
     ("leaves", leaves),
     ("holds-the-lock", holds_the_lock),
     ("waits-for-the-lock", waits_for_the_lock),
@@ -518,6 +521,68 @@ fn churn_on_full_disk(arguments: &[String]) {
             }
         }
     }
+}
+
+#[test]
+#[cfg_attr(tastypod_small_segments, ignore = "the log leaves so small a segment at once")]
+fn what_is_written_beside_holes_of_a_copied_log_ends_no_process() {
+    on_disk_of("ext4", directory().path(), "write-beside-holes");
+}
+
+fn fill_a_little(arguments: &[String]) {
+    let pod = manual(Path::new(&arguments[0]));
+    (0..300).for_each(|n| pod.set(n, "x".repeat(3000)).unwrap());
+    say("filled");
+    hear();
+}
+
+/// A copy whose zeros became a hole, on a disk that lacks the blocks for it: a store through the mapping would ask for all of them.
+fn write_beside_holes(arguments: &[String]) {
+    let path = Path::new(&arguments[0]);
+    let disk = path.parent().unwrap();
+    let mut child = Child::start("fill-a-little", &[&arguments[0]]);
+    assert_eq!(child.line().as_deref(), Some("filled"));
+    child.kill();
+    let log = path.join(".live/log");
+    let end = fs::read(&log).unwrap().iter().rposition(|byte| *byte != 0).unwrap() as i64 + 1;
+    for entry in
+        fs::read_dir(path.join(".live")).unwrap().map(|entry| entry.unwrap().path()).filter(|entry| entry.is_file() && *entry != log)
+    {
+        fs::remove_file(entry).unwrap();
+    }
+    let file = fs::File::options().write(true).open(&log).unwrap();
+    let (start, length) = ((end + 4095) / 4096 * 4096, file.metadata().unwrap().len() as i64);
+    let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    fallocate(&file, flags, start, length - start).unwrap();
+    file.sync_all().unwrap();
+    // Not in memory any more: it comes back in pieces as large as they may be.
+    let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    let left = || nix::sys::statvfs::statvfs(disk).map(|disk| disk.blocks_available() * disk.fragment_size()).unwrap();
+    let fill_up_to = |name: &str, rest: u64| {
+        let filler = fs::File::create(disk.join(name)).unwrap();
+        filler.write_all_at(&vec![7; left().saturating_sub(rest) as usize], 0).unwrap();
+        filler.sync_all().unwrap();
+    };
+    fill_up_to("filler", 1 << 20);
+    let pod = manual(path);
+    fill_up_to("more", 200 << 10);
+    let (mut written, mut refused) = (0, 0);
+    for turn in 0..400u64 {
+        let outcome = if turn % 5 == 4 { pod.remove(turn / 5).map(drop) } else { pod.set(turn % 50 + 100, turn) };
+        match outcome {
+            Ok(()) => written += 1,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Full, "turn {turn}: {error}");
+                refused += 1;
+            }
+        }
+    }
+    say(format!("{written} written, {refused} refused"));
+    // All that were removals, at least.
+    assert!(written >= 80, "{written} written, {refused} refused");
+    let report = pod.verify().unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(pod.get_as::<String>(299).unwrap().unwrap().len(), 3000);
 }
 
 // Case 10.

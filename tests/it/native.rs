@@ -292,12 +292,16 @@ fn threads_that_wait() -> usize {
     names.filter(|name| name.trim() == "tastypod-wait").count()
 }
 
-#[test]
-fn tasks_of_an_async_runtime_wait_for_commits() {
-    // In a process of its own, whose threads are counted.
-    let mut child = Child::start("wait in an async runtime", &[]);
+/// Plays a role in a process of its own: threads are counted there, and a fork copies no test runner.
+fn apart(role: &str) {
+    let mut child = Child::start(role, &[]);
     let said = child.lines();
     assert!(child.wait().success(), "{said:?}");
+}
+
+#[test]
+fn tasks_of_an_async_runtime_wait_for_commits() {
+    apart("wait in an async runtime");
 }
 
 fn wait_in_an_async_runtime(_: &[String]) {
@@ -408,9 +412,7 @@ fn wait_in_an_async_runtime(_: &[String]) {
 
 #[test]
 fn a_child_made_by_fork_waits_on_its_own() {
-    let mut child = Child::start("wait after a fork", &[]);
-    let said = child.lines();
-    assert!(child.wait().success(), "{said:?}");
+    apart("wait after a fork");
 }
 
 fn wait_after_a_fork(_: &[String]) {

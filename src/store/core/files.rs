@@ -20,9 +20,6 @@ pub(crate) const TASK_NAMES: [&str; 3] = ["tasks", "queue", "claims"];
 
 /// What file systems give back and allocate.
 pub(crate) const PAGE_BYTES: u64 = 4096;
-/// What the system keeps of a file in memory in one piece, at most. A store into such a piece asks for the blocks of all of it, so on a
-/// full disk it ends the process for a hole elsewhere in it. Holes are whole pieces, or nothing is stored beside them through a mapping.
-pub(crate) const PIECE_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Words of a place in the table of claims.
 pub(crate) const CLAIM_WORDS: u64 = 8;

@@ -24,11 +24,11 @@ use crate::log::batch::Batch;
 use crate::log::record::Record;
 use crate::segment::heap::{Position, Segment};
 use crate::segment::slots::State;
-use crate::store::core::files::PIECE_BYTES;
 use crate::store::core::shared::Shared;
 use crate::store::write::locked::Locked;
 use crate::store::write::publishing::By;
 use crate::sys::atomic::Ordering;
+use crate::sys::file::PIECE_BYTES;
 use std::time::Duration;
 
 /// What is done under one hold of the mutex: about a tenth of a millisecond.

@@ -14,10 +14,11 @@ use crate::index::table::Descriptor;
 use crate::limits::SEGMENT_BYTES;
 use crate::segment::heap::Segment;
 use crate::segment::slots::{PUNCHED, State, punching};
-use crate::store::core::files::{PAGE_BYTES, PIECE_BYTES};
+use crate::store::core::files::PAGE_BYTES;
 use crate::store::core::shared::Shared;
 use crate::store::write::locked::Locked;
 use crate::sys::atomic::Ordering;
+use crate::sys::file::PIECE_BYTES;
 use crate::sys::{file, process};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -62,10 +63,7 @@ impl Shared {
         if let Some((current, end)) = tables {
             let behind = current.first_byte() + current.bytes();
             for (start, end) in [(0, current.first_byte()), (behind, end * PAGE_BYTES)] {
-                let (start, end) = (start.next_multiple_of(PIECE_BYTES), end / PIECE_BYTES * PIECE_BYTES);
-                if end > start {
-                    file::punch(&self.files.index, start, end - start);
-                }
+                file::punch_pieces(&self.files.index, start, end);
             }
             self.control.table.punching.exchange_if(end, 0);
         }
@@ -141,14 +139,12 @@ impl Shared {
         if let Some((start, end)) = self.forgotten()
             && self.control.order.punched.exchange_if(start, end)
         {
-            file::punch(&self.files.order, start, end - start);
+            file::punch_pieces(&self.files.order, start, end);
         }
     }
 
     /// Gives back the blocks of a range of ordinals, whole pieces without a word.
     pub(crate) fn punch_ordinals(&self, ordinals: Range<u64>) {
-        if ordinals.end > ordinals.start {
-            file::punch(&self.files.order, ordinals.start * 8, (ordinals.end - ordinals.start) * 8);
-        }
+        file::punch_pieces(&self.files.order, ordinals.start * 8, ordinals.end * 8);
     }
 }

@@ -18,7 +18,7 @@ use crate::store::write::clean::Cleaned;
 use crate::store::write::dirty::Dirtied;
 use crate::store::write::locked::Locked;
 use crate::store::write::publishing::{By, Noted};
-use crate::store::write::put::{Run, Way};
+use crate::store::write::put::Run;
 use crate::store::write::room::{CLEANED_IN_VAIN_MAX, Use, is_full};
 use crate::store::write::tail::{Placement, Tail};
 use crate::sys::atomic::Ordering;
@@ -45,7 +45,7 @@ impl<S: Deref<Target = Shared>> Locked<S> {
         let shared = self.shared();
         let is_durable = self.writing.is_durable;
         let outcome = shared.commit_replacement(batch, is_durable);
-        if let Some(sequence) = outcome.or_else(|error| shared.take_back(Way::of(is_durable), error))? {
+        if let Some(sequence) = outcome.or_else(|error| shared.take_back(error))? {
             return Ok(sequence);
         }
         let takes = batch.takes_room();
@@ -80,9 +80,8 @@ impl<S: Deref<Target = Shared>> Locked<S> {
             // It would be that of another segment.
             log.limit.set(0);
         }
-        let way = if shared.may_have_holes(&tail)? { Way::File } else { Way::of(is_durable) };
-        let outcome = shared.write(&tail, &mut counters, &placement, batch, (is_durable, way));
-        outcome.or_else(|error| shared.take_back(way, error))?;
+        let outcome = shared.write(&tail, &mut counters, &placement, batch, is_durable);
+        outcome.or_else(|error| shared.take_back(error))?;
         shared.note_dirtied(dirtied);
         log.start.set(tail.cursor.at.0);
         log.sealed.store(placement.last.0, Ordering::Release);
@@ -293,14 +292,8 @@ impl Shared {
     }
 
     /// Writes the records behind the tail.
-    fn write(
-        &self,
-        tail: &Tail,
-        counters: &mut Counters,
-        placement: &Placement,
-        batch: &mut Batch,
-        (is_durable, way): (bool, Way),
-    ) -> Result<()> {
+    fn write(&self, tail: &Tail, counters: &mut Counters, placement: &Placement, batch: &mut Batch, is_durable: bool) -> Result<()> {
+        let way = self.way(tail.cursor.segment, is_durable)?;
         let horizon = self.control.flush.horizon.load(Ordering::Acquire).min(counters.sequence);
         let lag = if is_durable { counters.sequence - horizon } else { 0 };
         // What is counted up to the record before: a segment's head tells.

@@ -1,7 +1,7 @@
 //! How records get into the log, behind its seal.
 
 use crate::error::{Error, Result};
-use crate::segment::heap::Position;
+use crate::segment::heap::{Position, Segment};
 use crate::store::core::shared::Shared;
 use crate::sys::file;
 use std::ops::Range;
@@ -17,12 +17,6 @@ pub(crate) enum Way {
     /// Where there may be a hole beside them, which may fail but ends no process; and what is going to be flushed, since a store through
     /// the mapping would make a whole huge page dirty.
     File,
-}
-
-impl Way {
-    pub(crate) fn of(is_durable: bool) -> Way {
-        if is_durable { Way::File } else { Way::Mapping }
-    }
 }
 
 /// Records that lie side by side in the batch and in the log, to be copied at once.
@@ -49,6 +43,12 @@ impl Run {
 }
 
 impl Shared {
+    /// How a commit writes while the log ends in a segment.
+    #[inline]
+    pub(super) fn way(&self, current: Segment, is_durable: bool) -> Result<Way> {
+        Ok(if is_durable || self.may_have_holes(current)? { Way::File } else { Way::Mapping })
+    }
+
     /// Writes bytes behind the seal.
     #[inline]
     pub(crate) fn put(&self, at: Position, bytes: &[u8], way: Way) -> Result<()> {
@@ -61,12 +61,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Forgets what a commit wrote that failed before its seal; of the commits that write through the mapping none does then.
+    /// Forgets what a commit wrote that failed before its seal.
     #[cold]
-    pub(super) fn take_back<R>(&self, way: Way, error: Error) -> Result<R> {
-        if way == Way::File {
-            self.forget_unsealed(&self.tail()?)?;
-        }
+    pub(super) fn take_back<R>(&self, error: Error) -> Result<R> {
+        self.forget_unsealed(&self.tail()?)?;
         Err(error)
     }
 }

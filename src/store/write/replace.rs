@@ -11,7 +11,6 @@ use crate::segment::counters::Counters;
 use crate::segment::heap::Position;
 use crate::store::core::shared::Shared;
 use crate::store::write::publishing::{By, Noted};
-use crate::store::write::put::Way;
 use crate::sys::atomic::Ordering;
 
 impl Shared {
@@ -71,7 +70,7 @@ impl Shared {
         };
         let bytes = &mut batch.bytes[pending.offset..pending.offset + pending.length];
         counters.chain = record::complete(bytes, given, before.chain);
-        self.put(at, bytes, Way::of(is_durable))?;
+        self.put(at, bytes, self.way(cursor.segment, is_durable)?)?;
         self.note_changed(replaced.version());
         // Seal.
         control.log.start.set(at.0);

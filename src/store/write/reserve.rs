@@ -9,7 +9,7 @@ use crate::log::record::Kind;
 use crate::segment::heap::Segment;
 use crate::segment::slots::{Slots, State};
 use crate::segment::words::MappedWords;
-use crate::store::core::files::{CLAIM_WORDS, INDEX, ORDER, PIECE_BYTES, TASK_NAMES, cannot_allocate};
+use crate::store::core::files::{CLAIM_WORDS, INDEX, ORDER, TASK_NAMES, cannot_allocate};
 use crate::store::core::shared::Shared;
 use crate::store::write::growing::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, Growing, chunk};
 use crate::store::write::room::{Use, is_full};
@@ -219,9 +219,9 @@ impl Shared {
         let next = growth.plan(table.place, kept).ok_or_else(|| self.index_full())?;
         self.allocate_index(next)?;
         // With what older tables gave back of the pieces that it begins and ends in.
-        let start = next.first_byte() / PIECE_BYTES * PIECE_BYTES;
-        let end = next.end_byte().next_multiple_of(PIECE_BYTES).min(self.control.ready.index.get());
-        file::allocate(&self.files.index, start, end - start).map_err(|error| cannot_allocate(&self.live().join(INDEX), error))?;
+        let (start, end) = (next.first_byte(), next.end_byte());
+        file::allocate_pieces(&self.files.index, start, end, self.control.ready.index.get())
+            .map_err(|error| cannot_allocate(&self.live().join(INDEX), error))?;
         growth.begin(next, floor);
         Ok(())
     }

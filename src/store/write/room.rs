@@ -15,8 +15,8 @@
 //!
 //! A log of one segment has no other to be copied to: what it does not use of its segment gives its blocks back, and a segment behind all
 //! others gets as many as are needed. The number of a segment that is left so is noted before in `log.holes`: the ready count does not
-//! speak for those up to it. While the log ends in one, whoever writes allocates first (`log.limit` is 0), and when it becomes free it is
-//! filled, or counts as punched. So a kill leaves nothing to be put right but blocks that nobody uses, which the next one who needs some
+//! speak for those up to it. While the log ends in one, it is allocated how far `log.limit` lets anybody write, and what is written goes
+//! through the file (`put.rs`); when it becomes free it is filled, or counts as punched. So a kill leaves nothing to be put right but blocks that nobody uses, which the next one who needs some
 //! gives back.
 
 use crate::error::{ErrorKind, Result};
@@ -118,15 +118,15 @@ impl Shared {
             segment_end: end.segment.end(end.span).bytes(),
             is_last: end.segment.0 + end.span == segments,
             behind: Segment(segments).start().bytes(),
-            has_holes: entered.is_empty() && self.may_have_holes(tail)?,
+            has_holes: entered.is_empty() && self.may_have_holes(tail.cursor.segment)?,
         })
     }
 
     /// Whether blocks may be lacking behind the end of the log, whatever is counted ready.
     #[inline]
-    pub(crate) fn may_have_holes(&self, tail: &Tail) -> Result<bool> {
+    pub(super) fn may_have_holes(&self, current: Segment) -> Result<bool> {
         let holes = self.control.log.holes.get();
-        Ok(holes != 0 && self.slot(tail.cursor.segment)?.order.get() <= holes)
+        Ok(holes != 0 && self.slot(current)?.order.get() <= holes)
     }
 
     /// Makes the log ready for a batch that lies so, as far as it may use what is kept. Returns the limit from then on.
@@ -155,7 +155,7 @@ impl Shared {
         let (base, rest) = if end.is_last { (end.at, 0) } else { (end.behind, end.segment_end - end.at) };
         let free = self.free_bytes(placement)?;
         let goal = if rest + free < kept { needed.max(base + kept - rest - free) } else { needed };
-        if goal > ready.get() || self.may_have_holes(tail)? {
+        if goal > ready.get() || self.may_have_holes(tail.cursor.segment)? {
             self.ready_log(tail, placement, goal, chunk(ready.get()))?;
         }
         let here = (if end.has_holes { goal } else { ready.get() }).min(end.segment_end);
@@ -173,7 +173,7 @@ impl Shared {
             None => needed.min(placement.end.segment.end(placement.end.span).bytes()),
             Some(entered) => entered.from.bytes() + JUMP_BYTES,
         };
-        if self.may_have_holes(tail)? {
+        if self.may_have_holes(tail.cursor.segment)? {
             // In pieces for which it does not matter how much the disk has: most may be there.
             let from = tail.cursor.at.bytes();
             for start in (from..here).step_by(CHUNK_BYTES_MIN as usize) {
