@@ -12,6 +12,7 @@ use crate::value::archive::fault::Fault;
 use crate::value::archive::number;
 use crate::value::archive::text::RAW_VALUE;
 use crate::value::reading::node::{Node, Shape, rounded};
+use crate::value::reading::vectors;
 
 impl<'a> Node<'a> {
     #[inline]
@@ -209,7 +210,10 @@ impl<'a> Deserializer<'a> for Node<'a> {
 
     fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.elements() {
-            Some(elements) => visit_array(elements, visitor),
+            Some(elements) => match vectors::read_whole::<V>(elements) {
+                Some(value) => Ok(value),
+                None => visit_array(elements, visitor),
+            },
             None => Err(self.mismatch(&visitor)),
         }
         .map_err(|fault| fault.wanted("an array"))

@@ -3,3 +3,4 @@
 pub(super) mod deserialize;
 pub(super) mod node;
 pub(super) mod path;
+mod vectors;

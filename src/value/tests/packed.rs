@@ -63,9 +63,15 @@ proptest! {
         }
         agree::<Vec<u8>>(node, &value);
         agree::<Vec<i8>>(node, &value);
+        agree::<Vec<i16>>(node, &value);
         agree::<Vec<i32>>(node, &value);
         agree::<Vec<i64>>(node, &value);
+        agree::<Vec<isize>>(node, &value);
+        agree::<Vec<u16>>(node, &value);
+        agree::<Vec<u32>>(node, &value);
         agree::<Vec<u64>>(node, &value);
+        agree::<Vec<usize>>(node, &value);
+        agree::<Option<Box<[i64]>>>(node, &value);
         agree::<Vec<f32>>(node, &value);
         agree::<Vec<f64>>(node, &value);
         agree::<Vec<Option<i64>>>(node, &value);
@@ -286,4 +292,34 @@ fn serialisers_that_misbehave_among_numbers_cannot_make_a_bad_archive() {
     let pair = encoded(&(7, Swallows, 8));
     validate(pair.archive().as_bytes()).unwrap();
     walk_everything(pair.archive().node());
+}
+
+#[test]
+fn a_visitor_of_someone_elses_is_asked_for_each_element() {
+    fn backwards<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<i64>, D::Error> {
+        struct Backwards;
+        impl<'de> serde::de::Visitor<'de> for Backwards {
+            type Value = Vec<i64>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("integers")
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut access: A) -> std::result::Result<Vec<i64>, A::Error> {
+                let mut elements = std::collections::VecDeque::new();
+                while let Some(element) = access.next_element()? {
+                    elements.push_front(element);
+                }
+                Ok(elements.into())
+            }
+        }
+        deserializer.deserialize_seq(Backwards)
+    }
+    #[derive(Deserialize, Debug, PartialEq)]
+    struct Both {
+        #[serde(deserialize_with = "backwards")]
+        backwards: Vec<i64>,
+        forwards: Vec<i64>,
+    }
+    let archive = encoded(&serde_json::json!({"backwards": [1000, 2000, 3000], "forwards": [1000, 2000, 3000]}));
+    let both: Both = archive.archive().node().read().unwrap();
+    assert_eq!(both, Both { backwards: vec![3000, 2000, 1000], forwards: vec![1000, 2000, 3000] });
 }

@@ -1,0 +1,148 @@
+//! Packed arrays read as a `Vec` of numbers: converted in one go, where serde would ask for one element after the other.
+
+use castaway::{LifetimeFree, cast};
+use serde::de::{Deserialize, Deserializer, Visitor};
+use serde::forward_to_deserialize_any;
+use std::any::TypeId;
+use std::fmt;
+
+use rkyv::rend::unaligned::{f64_ule, i64_ule};
+
+use crate::value::archive::elements::Elements;
+
+/// What `V` would make of `elements`, if `V` is the visitor with which serde reads a `Vec` of numbers. `None` for all other visitors,
+/// and if an element is no such number: then the visitor has to say what it makes of it.
+#[inline]
+pub(super) fn read_whole<'a, V: Visitor<'a>>(elements: Elements<'a>) -> Option<V::Value> {
+    let mut value = None;
+    // One of them at most does anything; which one is known when this is compiled.
+    fill::<V, u8>(elements, &mut value);
+    fill::<V, u16>(elements, &mut value);
+    fill::<V, u32>(elements, &mut value);
+    fill::<V, u64>(elements, &mut value);
+    fill::<V, usize>(elements, &mut value);
+    fill::<V, i8>(elements, &mut value);
+    fill::<V, i16>(elements, &mut value);
+    fill::<V, i32>(elements, &mut value);
+    fill::<V, i64>(elements, &mut value);
+    fill::<V, isize>(elements, &mut value);
+    fill::<V, f32>(elements, &mut value);
+    fill::<V, f64>(elements, &mut value);
+    value
+}
+
+#[inline]
+fn fill<'a, V: Visitor<'a>, T: Packed>(elements: Elements<'a>, value: &mut Option<V::Value>) {
+    if let Ok(vector) = cast!(value, &mut Option<Vec<T>>)
+        && visitor_of_vec::<T>() == Some(typeid::of::<V>())
+    {
+        *vector = T::all(elements);
+    }
+}
+
+/// The type of the visitor with which serde reads a `Vec<T>`. Others that make a `Vec<T>` may do so in any way: that of a
+/// `deserialize_with` may turn it round.
+#[inline]
+fn visitor_of_vec<'a, T: Deserialize<'a>>() -> Option<TypeId> {
+    Vec::<T>::deserialize(Asked).err().and_then(|Answer(visitor)| visitor)
+}
+
+/// A deserializer without a value, which answers with the type of the visitor that it is given for a sequence.
+struct Asked;
+
+#[derive(Debug)]
+struct Answer(Option<TypeId>);
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no value")
+    }
+}
+
+impl std::error::Error for Answer {}
+
+impl serde::de::Error for Answer {
+    fn custom<M: fmt::Display>(_message: M) -> Answer {
+        Answer(None)
+    }
+}
+
+impl<'de> Deserializer<'de> for Asked {
+    type Error = Answer;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Answer> {
+        Err(Answer(None))
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Answer> {
+        Err(Answer(Some(typeid::of::<V>())))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct tuple
+        tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// A number that packed arrays are read as.
+trait Packed: LifetimeFree + for<'a> Deserialize<'a> {
+    /// All of the elements, as serde would read them one by one; `None` if they are not packed or one of them does not fit.
+    fn all(elements: Elements<'_>) -> Option<Vec<Self>>;
+}
+
+/// Two loops, each of which the compiler turns into instructions for many elements at once.
+#[inline]
+fn convert<S, T>(elements: &[S], fits: impl Fn(&S) -> bool, convert: impl Fn(&S) -> T) -> Option<Vec<T>> {
+    elements.iter().fold(true, |all, element| all & fits(element)).then(|| elements.iter().map(convert).collect())
+}
+
+macro_rules! integers {
+    ($($type:ty),*) => {
+        $(impl Packed for $type {
+            #[inline]
+            fn all(elements: Elements<'_>) -> Option<Vec<$type>> {
+                match elements {
+                    Elements::Bytes(bytes) => convert(bytes, |byte| <$type>::try_from(*byte).is_ok(), |byte| *byte as $type),
+                    Elements::Ints(integers) => {
+                        convert(integers, |integer| <$type>::try_from(integer.to_native()).is_ok(), |integer| integer.to_native() as $type)
+                    }
+                    Elements::Floats(_) | Elements::Nodes(_) => None,
+                }
+            }
+        })*
+    };
+}
+
+integers!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+
+impl Packed for f64 {
+    #[inline]
+    fn all(elements: Elements<'_>) -> Option<Vec<f64>> {
+        match elements {
+            Elements::Bytes(bytes) => convert(bytes, |_| true, |byte| f64::from(*byte)),
+            Elements::Ints(integers) => convert(integers, is_exact, |integer| integer.to_native() as f64),
+            Elements::Floats(floats) => convert(floats, |_| true, |float| float.to_native()),
+            Elements::Nodes(_) => None,
+        }
+    }
+}
+
+impl Packed for f32 {
+    #[inline]
+    fn all(elements: Elements<'_>) -> Option<Vec<f32>> {
+        let fits = |float: &f64_ule| (float.to_native() as f32).is_finite();
+        match elements {
+            Elements::Bytes(bytes) => convert(bytes, |_| true, |byte| f32::from(*byte)),
+            Elements::Ints(integers) => convert(integers, is_exact, |integer| integer.to_native() as f32),
+            Elements::Floats(floats) => convert(floats, fits, |float| float.to_native() as f32),
+            Elements::Nodes(_) => None,
+        }
+    }
+}
+
+/// Whether an `f64` holds the integer. What is beyond 2⁵³ is left to who reads one by one.
+#[inline]
+fn is_exact(integer: &i64_ule) -> bool {
+    integer.to_native().unsigned_abs() <= 1 << f64::MANTISSA_DIGITS
+}
