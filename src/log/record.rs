@@ -459,6 +459,12 @@ pub(crate) fn append<E>(
         out.truncate(start);
         return Err(error);
     }
+    finish(out, start, kind, hash, key);
+    Ok(())
+}
+
+/// Pads the record that begins at `start`, and writes its header.
+fn finish(out: &mut Vec<u8>, start: usize, kind: Kind, hash: u64, key: &[u8]) {
     let padding = (8 - (out.len() - start) % 8) % 8;
     out.resize(out.len() + padding, 0);
     let record = &mut out[start..];
@@ -470,7 +476,6 @@ pub(crate) fn append<E>(
     record[14..16].copy_from_slice(&u16::try_from(key.len()).expect("KEY_BYTES_MAX is below 64 KiB").to_le_bytes());
     let sum = checksum(record);
     record[16..20].copy_from_slice(&sum.to_le_bytes());
-    Ok(())
 }
 
 /// What a record is given under the mutex.

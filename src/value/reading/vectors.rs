@@ -21,11 +21,9 @@ pub(super) fn read_whole<'a, V: Visitor<'a>>(elements: Elements<'a>) -> Option<V
     fill::<V, u32>(elements, &mut value);
     fill::<V, u64>(elements, &mut value);
     fill::<V, usize>(elements, &mut value);
-    fill::<V, i8>(elements, &mut value);
     fill::<V, i16>(elements, &mut value);
     fill::<V, i32>(elements, &mut value);
     fill::<V, i64>(elements, &mut value);
-    fill::<V, isize>(elements, &mut value);
     fill::<V, f32>(elements, &mut value);
     fill::<V, f64>(elements, &mut value);
     value
@@ -91,8 +89,7 @@ trait Packed: LifetimeFree + for<'a> Deserialize<'a> {
     fn all(elements: Elements<'_>) -> Option<Vec<Self>>;
 }
 
-/// Two loops, each of which the compiler turns into instructions for many elements at once.
-#[inline]
+/// Each loop is one that the compiler turns into instructions for many elements at once.
 fn convert<S, T>(elements: &[S], fits: impl Fn(&S) -> bool, convert: impl Fn(&S) -> T) -> Option<Vec<T>> {
     elements.iter().fold(true, |all, element| all & fits(element)).then(|| elements.iter().map(convert).collect())
 }
@@ -100,10 +97,9 @@ fn convert<S, T>(elements: &[S], fits: impl Fn(&S) -> bool, convert: impl Fn(&S)
 macro_rules! integers {
     ($($type:ty),*) => {
         $(impl Packed for $type {
-            #[inline]
             fn all(elements: Elements<'_>) -> Option<Vec<$type>> {
                 match elements {
-                    Elements::Bytes(bytes) => convert(bytes, |byte| <$type>::try_from(*byte).is_ok(), |byte| *byte as $type),
+                    Elements::Bytes(bytes) => Some(bytes.iter().map(|byte| <$type>::from(*byte)).collect()),
                     Elements::Ints(integers) => {
                         convert(integers, |integer| <$type>::try_from(integer.to_native()).is_ok(), |integer| integer.to_native() as $type)
                     }
@@ -114,35 +110,30 @@ macro_rules! integers {
     };
 }
 
-integers!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+integers!(u8, u16, u32, u64, usize, i16, i32, i64);
 
-impl Packed for f64 {
-    #[inline]
-    fn all(elements: Elements<'_>) -> Option<Vec<f64>> {
-        match elements {
-            Elements::Bytes(bytes) => convert(bytes, |_| true, |byte| f64::from(*byte)),
-            Elements::Ints(integers) => convert(integers, is_exact, |integer| integer.to_native() as f64),
-            Elements::Floats(floats) => convert(floats, |_| true, |float| float.to_native()),
-            Elements::Nodes(_) => None,
-        }
-    }
+macro_rules! floats {
+    ($($type:ty: $fits:expr),*) => {
+        $(impl Packed for $type {
+            fn all(elements: Elements<'_>) -> Option<Vec<$type>> {
+                match elements {
+                    Elements::Bytes(bytes) => Some(bytes.iter().map(|byte| <$type>::from(*byte)).collect()),
+                    Elements::Ints(integers) => convert(integers, is_exact, |integer| integer.to_native() as $type),
+                    Elements::Floats(floats) => convert(floats, $fits, |float| float.to_native() as $type),
+                    Elements::Nodes(_) => None,
+                }
+            }
+        })*
+    };
 }
 
-impl Packed for f32 {
-    #[inline]
-    fn all(elements: Elements<'_>) -> Option<Vec<f32>> {
-        let fits = |float: &f64_ule| (float.to_native() as f32).is_finite();
-        match elements {
-            Elements::Bytes(bytes) => convert(bytes, |_| true, |byte| f32::from(*byte)),
-            Elements::Ints(integers) => convert(integers, is_exact, |integer| integer.to_native() as f32),
-            Elements::Floats(floats) => convert(floats, fits, |float| float.to_native() as f32),
-            Elements::Nodes(_) => None,
-        }
-    }
+floats!(f32: is_finite_as_f32, f64: |_| true);
+
+fn is_finite_as_f32(float: &f64_ule) -> bool {
+    (float.to_native() as f32).is_finite()
 }
 
-/// Whether an `f64` holds the integer. What is beyond 2⁵³ is left to who reads one by one.
-#[inline]
+/// Whether an `f64` holds the integer. The few beyond 2⁵³ that it holds are left to who reads one by one.
 fn is_exact(integer: &i64_ule) -> bool {
     integer.to_native().unsigned_abs() <= 1 << f64::MANTISSA_DIGITS
 }
