@@ -17,16 +17,32 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// assert!(error.to_string().contains("absent"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
+#[derive(Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
+#[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
+    /// It ends in the text of the cause.
     message: String,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    cause: Option<Cause>,
+}
+
+/// An error of another library or of the caller.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for Error {
+    /// What caused the error that [`get_ref`](Error::get_ref) gives, whose own text is part of this one's: whoever prints a chain of errors prints
+    /// each text once. `std::io::Error` does the same.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.cause.as_ref().and_then(|cause| cause.source())
+    }
 }
 
 /// The kinds of [`Error`].
@@ -141,7 +157,7 @@ impl std::fmt::Display for Owner {
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> std::io::Error {
         use std::io::ErrorKind as Io;
-        let of_system = error.0.source.as_ref().and_then(|source| source.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+        let of_system = error.get_ref().and_then(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
         let kind = of_system.unwrap_or(match error.0.kind {
             ErrorKind::KeyNotFound | ErrorKind::StoreRemoved => Io::NotFound,
             ErrorKind::DuplicateKey => Io::AlreadyExists,
@@ -179,7 +195,7 @@ impl From<anyhow::Error> for Error {
         }
         // With context around it, it has that for its text.
         let kind = error.downcast_ref::<Error>().map_or(ErrorKind::Other, Error::kind);
-        Error(Box::new(Inner { kind, message: error.to_string(), source: Some(error.into()) }))
+        Error(Box::new(Inner { kind, message: error.to_string(), cause: Some(error.into()) }))
     }
 }
 
@@ -229,14 +245,45 @@ impl Error {
     /// assert_eq!(error.to_string(), "not enough money");
     /// ```
     pub fn other(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        let source = reason.into();
-        Error(Box::new(Inner { kind: ErrorKind::Other, message: source.to_string(), source: Some(source) }))
+        let cause: Cause = reason.into();
+        Error(Box::new(Inner { kind: ErrorKind::Other, message: cause.to_string(), cause: Some(cause) }))
+    }
+
+    /// The error that this one was made of: of the operating system, of another library, or your own.
+    ///
+    /// ```
+    /// use std::num::ParseIntError;
+    /// use tastypod::Error;
+    /// let error = Error::from("x".parse::<i64>().unwrap_err());
+    /// assert!(error.get_ref().is_some_and(|cause| cause.is::<ParseIntError>()));
+    /// ```
+    pub fn get_ref(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        self.0.cause.as_deref()
+    }
+
+    /// The same, by value. Nothing if the error was not made of another.
+    ///
+    /// ```
+    /// use tastypod::Error;
+    /// #[derive(Debug, PartialEq)]
+    /// struct TooFew(u32);
+    /// impl std::fmt::Display for TooFew {
+    ///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    ///         write!(f, "only {} are left", self.0)
+    ///     }
+    /// }
+    /// impl std::error::Error for TooFew {}
+    /// let error = Error::other(TooFew(3));
+    /// assert_eq!(*error.into_inner().unwrap().downcast::<TooFew>().unwrap(), TooFew(3));
+    /// ```
+    pub fn into_inner(self) -> Option<Box<dyn std::error::Error + Send + Sync>> {
+        self.0.cause
     }
 
     /// An error of `kind` with a message for people.
     #[cold]
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error(Box::new(Inner { kind, message: message.into(), source: None }))
+        Error(Box::new(Inner { kind, message: message.into(), cause: None }))
     }
 
     /// The same error, about something that is named.
@@ -246,15 +293,11 @@ impl Error {
         self
     }
 
-    /// An error of `kind` caused by `source`, whose text is appended to the message.
+    /// An error of `kind` with a cause, whose text is appended to the message.
     #[cold]
-    pub(crate) fn caused(
-        kind: ErrorKind,
-        message: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Error {
-        let source = source.into();
-        Error(Box::new(Inner { kind, message: format!("{}: {source}", message.into()), source: Some(source) }))
+    pub(crate) fn caused(kind: ErrorKind, message: impl Into<String>, cause: impl Into<Cause>) -> Error {
+        let cause: Cause = cause.into();
+        Error(Box::new(Inner { kind, message: format!("{}: {cause}", message.into()), cause: Some(cause) }))
     }
 
     /// The same error under the name that a directory has for people.

@@ -10,13 +10,22 @@ fn options() -> Options {
     Options::new().create(false).sync_mode(SyncMode::Background)
 }
 
-/// Fails where there is nothing.
-pub fn require(path: &Path) -> Result<()> {
-    match path.try_exists() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Trouble::absent(format!("there is no store at {0}; `tastypod add {0} …` makes one", path.display()))),
+/// Whether there is something that may be a store.
+fn is_there(path: &Path) -> Result<bool> {
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Ok(true),
+        Ok(_) => Err(Trouble::usage(format!("{} is no store: a store is a directory", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Trouble::io(path.display(), &error)),
     }
+}
+
+/// Fails where there is nothing.
+pub fn require(path: &Path) -> Result<()> {
+    if is_there(path)? {
+        return Ok(());
+    }
+    Err(Trouble::absent(format!("there is no store at {0}; `tastypod add {0} …` makes one", path.display())))
 }
 
 /// A tracker that is there, to change.
@@ -29,8 +38,7 @@ pub fn tracker(path: &Path) -> Result<Tracker> {
 /// keeps its own limit.
 pub fn tracker_or_new(path: &Path) -> Result<Tracker> {
     let options = options().create(true);
-    let is_new = !path.try_exists().map_err(|error| Trouble::io(path.display(), &error))?;
-    Ok(if is_new { options.max_tries(1) } else { options }.open_tracker(path)?)
+    Ok(if is_there(path)? { options } else { options.max_tries(1) }.open_tracker(path)?)
 }
 
 /// Whether a look at it should join it: where it has shared state. Else its files are read, and nothing is made of them.
@@ -97,5 +105,6 @@ pub fn pod(path: &Path) -> Result<Pod> {
 
 /// A store, made if it is not there.
 pub fn pod_or_new(path: &Path) -> Result<Pod> {
+    is_there(path)?;
     Ok(options().create(true).open(path)?)
 }

@@ -6,6 +6,7 @@ use crate::log::record::Record;
 use crate::pod::Pod;
 use crate::pod::target::Target;
 use crate::pod::transaction::listing;
+use crate::pod::walk::{End, Walk};
 use crate::store::core::shared::Shared;
 use crate::store::read::snapshot::{Instant, Loop};
 use crate::value::{Archive, Arena, Node, Span};
@@ -34,14 +35,7 @@ pub struct Iter {
 
 #[derive(Debug)]
 enum Source {
-    Instant {
-        instant: Arc<Instant>,
-        next: u64,
-        /// Behind the last place that was not given out from the back.
-        end: u64,
-        /// Keys between them.
-        left: u64,
-    },
+    Instant(Arc<Instant>, Walk),
     /// What a transaction in hand has made of the store, read at the call.
     Read(Arena, std::vec::IntoIter<(Key, Span)>),
     /// Why there is nothing to read: the first and only item.
@@ -50,13 +44,13 @@ enum Source {
 
 impl Source {
     fn of(instant: Arc<Instant>) -> Source {
-        let (next, end, left) = (instant.first_ordinal(), instant.counters().next_ordinal, instant.counters().length);
-        Source::Instant { instant, next, end, left }
+        let walk = Walk::through(&instant);
+        Source::Instant(instant, walk)
     }
 
     fn left(&self) -> usize {
         match self {
-            Source::Instant { left, .. } => *left as usize,
+            Source::Instant(instant, walk) => walk.left(instant),
             Source::Read(_, entries) => entries.len(),
             Source::Failed(error) => usize::from(error.is_some()),
         }
@@ -79,47 +73,6 @@ pub(crate) fn entry_of<T>(shared: &Shared, record: &Record<'_>, read: impl FnOnc
     entry(key_of(shared, record)?, Archive::of(record), read)
 }
 
-/// From which end the next entry is taken.
-#[derive(Clone, Copy, PartialEq)]
-enum End {
-    Front,
-    Back,
-}
-
-fn next_record<R>(
-    instant: &Instant,
-    (next, end, left): (&mut u64, &mut u64, &mut u64),
-    from: End,
-    read: impl FnOnce(&Shared, &Record<'_>) -> Result<R>,
-) -> Option<Result<R>> {
-    let shared = match instant.shared() {
-        Ok(shared) => shared,
-        Err(error) if *next < *end => {
-            (*next, *left) = (*end, 0);
-            return Some(Err(error));
-        }
-        Err(_) => return None,
-    };
-    while *next < *end {
-        let ordinal = match from {
-            End::Front => *next,
-            End::Back => *end - 1,
-        };
-        match from {
-            End::Front => *next += 1,
-            End::Back => *end -= 1,
-        }
-        match shared.ordinal_at(instant.counters().sequence, ordinal) {
-            Ok(None) => {}
-            found => {
-                *left = left.saturating_sub(1);
-                return found.transpose().map(|record| read(shared, &record?));
-            }
-        }
-    }
-    None
-}
-
 impl Iter {
     pub(crate) fn new(instant: Arc<Instant>) -> Iter {
         Iter { source: Source::of(instant) }
@@ -136,8 +89,8 @@ impl Iter {
 
     fn next_as<T>(&mut self, from: End, read: impl FnOnce(Node<'_>) -> Result<T>) -> Option<Result<(Key, T)>> {
         match &mut self.source {
-            Source::Instant { instant, next, end, left } => {
-                next_record(instant, (next, end, left), from, |shared, record| entry_of(shared, record, read))
+            Source::Instant(instant, walk) => {
+                walk.step(instant, from).map(|found| found.and_then(|(shared, record)| entry_of(shared, &record, read)))
             }
             Source::Read(arena, entries) => taken(entries, from).map(|(key, span)| entry(key, arena.get(span), read)),
             Source::Failed(error) => error.take().map(Err),
@@ -188,7 +141,9 @@ impl Keys {
 
     fn next_from(&mut self, from: End) -> Option<Result<Key>> {
         match &mut self.0.source {
-            Source::Instant { instant, next, end, left } => next_record(instant, (next, end, left), from, key_of),
+            Source::Instant(instant, walk) => {
+                walk.step(instant, from).map(|found| found.and_then(|(shared, record)| key_of(shared, &record)))
+            }
             Source::Read(_, entries) => taken(entries, from).map(|(key, _)| Ok(key)),
             Source::Failed(error) => error.take().map(Err),
         }
@@ -248,6 +203,10 @@ impl Iterator for KeysWithPrefix {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_from(End::Front)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, self.keys.size_hint().1)
     }
 }
 

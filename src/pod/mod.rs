@@ -16,6 +16,7 @@ mod target;
 mod transaction;
 mod typed;
 mod view;
+mod walk;
 
 pub use addend::Addend;
 pub use at::At;

@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
 use crate::pod::iter::entry_of;
 use crate::pod::target::Hashed;
+use crate::pod::walk::{End, Walk};
 use crate::pod::{At, Iter, IterAs, Keys, Part, Pod, Values, Version};
 use crate::store::read::snapshot::Instant;
 use crate::value::Archive;
@@ -211,7 +212,7 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn entries(&self) -> Entries<'_> {
-        Entries { snapshot: self, next: self.instant.first_ordinal(), left: self.len() }
+        Entries { snapshot: self, walk: Walk::through(&self.instant) }
     }
 
     /// All entries in insertion order, as owned keys and values.
@@ -335,8 +336,15 @@ impl fmt::Debug for Snapshot {
 #[derive(Debug)]
 pub struct Entries<'a> {
     snapshot: &'a Snapshot,
-    next: u64,
-    left: usize,
+    walk: Walk,
+}
+
+impl<'a> Entries<'a> {
+    #[inline]
+    fn next_from(&mut self, from: End) -> Option<Result<(KeyInPlace<'a>, Part<'a>)>> {
+        let found = self.walk.step(&self.snapshot.instant, from)?;
+        Some(found.map(|(_, record)| (KeyInPlace(record.key()), Part::new(Archive::of(&record)))))
+    }
 }
 
 /// A stored key in place.
@@ -390,36 +398,19 @@ impl<'a> Iterator for Entries<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let counters = self.snapshot.instant.counters();
-        let shared = match self.snapshot.instant.shared() {
-            Ok(shared) => shared,
-            Err(error) => {
-                let is_first = std::mem::replace(&mut self.next, counters.next_ordinal) < counters.next_ordinal;
-                self.left = 0;
-                return is_first.then_some(Err(error));
-            }
-        };
-        while self.next < counters.next_ordinal {
-            let ordinal = self.next;
-            self.next += 1;
-            if let Some(ahead) = shared.ordinal_head(ordinal + 16) {
-                shared.heap.prefetch(ahead);
-            }
-            match shared.ordinal_at(counters.sequence, ordinal) {
-                Ok(None) => {}
-                found => {
-                    self.left = self.left.saturating_sub(1);
-                    return found
-                        .transpose()
-                        .map(|record| record.map(|record| (KeyInPlace(record.key()), Part::new(Archive::of(&record)))));
-                }
-            }
-        }
-        None
+        self.next_from(End::Front)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
+        let left = self.walk.left(&self.snapshot.instant);
+        (left, Some(left))
+    }
+}
+
+impl DoubleEndedIterator for Entries<'_> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.next_from(End::Back)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A pod seen as a map of one type of keys and one of values.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::AsKey;
+use crate::key::{AsKey, Key};
 use crate::pod::{IterAs, Pod};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -214,20 +214,27 @@ pub struct TypedIter<K, V> {
     _key: PhantomData<fn() -> K>,
 }
 
+fn typed<K: DeserializeOwned, V>((key, value): (Key, V)) -> Result<(K, V)> {
+    let read = serde_json::to_value(&key).and_then(serde_json::from_value);
+    let key = read.map_err(|error| Error::new(ErrorKind::InvalidKey, format!("key {key} is not of the wanted type: {error}")))?;
+    Ok((key, value))
+}
+
 impl<K: DeserializeOwned, V: DeserializeOwned> Iterator for TypedIter<K, V> {
     type Item = Result<(K, V)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let typed = |(key, value)| {
-            let read = serde_json::to_value(&key).and_then(serde_json::from_value);
-            let key = read.map_err(|error| Error::new(ErrorKind::InvalidKey, format!("key {key} is not of the wanted type: {error}")))?;
-            Ok((key, value))
-        };
         self.entries.next().map(|entry| entry.and_then(typed))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.entries.size_hint()
+    }
+}
+
+impl<K: DeserializeOwned, V: DeserializeOwned> DoubleEndedIterator for TypedIter<K, V> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.entries.next_back().map(|entry| entry.and_then(typed))
     }
 }
 

@@ -181,6 +181,36 @@ both! {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     fn as_u64() -> Option<u64>;
+    /// The number of elements of an array, of entries of an object, or of bytes of a text. 0 for other values.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", [1, 2])?;
+    /// assert_eq!(pod.view("k")?.unwrap().len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn len() -> usize;
+    /// Whether [`len`](View::len) is 0.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", "")?;
+    /// assert!(pod.view("k")?.unwrap().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn is_empty() -> bool;
+    /// Whether it is null.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", ())?;
+    /// assert!(pod.view("k")?.unwrap().is_null());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn is_null() -> bool;
     /// Whether it is an array.
     ///
     /// ```
@@ -252,8 +282,22 @@ impl View {
     /// assert_eq!(pod.view("k")?.unwrap().iter().count(), 2);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn iter(&self) -> impl Iterator<Item = Part<'_>> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Part<'_>> + ExactSizeIterator {
         self.part().iter()
+    }
+
+    /// The entries of an object in order. Other values have none.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("k", serde_json::json!({"z": 1, "a": 2}))?;
+    /// let view = pod.view("k")?.unwrap();
+    /// assert_eq!(view.entries().map(|(key, _)| key).collect::<Vec<_>>(), ["z", "a"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = (&str, Part<'_>)> + ExactSizeIterator {
+        self.part().entries()
     }
 }
 
@@ -300,7 +344,7 @@ impl<'a> Part<'a> {
     /// assert_eq!(pod.view("k")?.unwrap().part().iter().filter_map(|part| part.as_i64()).sum::<i64>(), 3);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn iter(self) -> impl Iterator<Item = Part<'a>> {
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = Part<'a>> + ExactSizeIterator {
         self.node.iter().map(|node| Part { node })
     }
 
@@ -314,7 +358,7 @@ impl<'a> Part<'a> {
     /// assert_eq!(view.part().entries().map(|(key, _)| key).collect::<Vec<_>>(), ["z", "a"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn entries(self) -> impl Iterator<Item = (&'a str, Part<'a>)> {
+    pub fn entries(self) -> impl DoubleEndedIterator<Item = (&'a str, Part<'a>)> + ExactSizeIterator {
         self.node.entries().map(|(key, node)| (key, Part { node }))
     }
 
@@ -541,8 +585,15 @@ impl fmt::Debug for Part<'_> {
     }
 }
 
-impl fmt::Debug for View {
+impl fmt::Display for View {
+    /// Compact JSON, the digits of numbers untouched.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.part(), f)
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

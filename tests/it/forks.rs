@@ -333,6 +333,11 @@ fn views(arguments: &[String]) {
         let snapshot = inherited.take().unwrap();
         assert_kind(snapshot.get("k"), &ErrorKind::Closed);
         assert_kind(snapshot.contains_key("absent"), &ErrorKind::Closed);
+        // A loop has one item, which says so.
+        let mut entries = snapshot.entries();
+        assert_eq!(entries.len(), 1);
+        assert_kind(entries.next_back().unwrap().map(|_| ()), &ErrorKind::Closed);
+        assert!(entries.len() == 0 && entries.next().is_none() && entries.next_back().is_none());
         pinned_for_all(&pod);
         drop(snapshot);
         pinned_for_all(&pod);

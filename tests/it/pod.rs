@@ -385,6 +385,7 @@ fn loops_go_backwards_and_meet_in_the_middle() {
         assert_eq!(values, [5, 4, 3, 1, 0]);
         assert_eq!(pod.keys().next_back().unwrap().unwrap(), 5);
         assert_eq!(pod.values().next_back().unwrap().unwrap(), 5);
+        assert_eq!(pod.typed::<i64, i64>().iter().rev().nth(1).unwrap().unwrap(), (4, 4));
         let mut both = pod.iter();
         let mut met = Vec::new();
         while let Some(front) = both.next() {
@@ -400,6 +401,15 @@ fn loops_go_backwards_and_meet_in_the_middle() {
     let guard = pod.lock().unwrap();
     check(&pod);
     drop(guard);
+    let snapshot = pod.snapshot().unwrap();
+    pod.remove(0).unwrap();
+    let mut entries = snapshot.entries();
+    let mut met = Vec::new();
+    while let Some(back) = entries.next_back() {
+        met.extend([Some(back), entries.next()].into_iter().flatten().map(|entry| entry.unwrap().1.as_i64().unwrap()));
+        assert_eq!(entries.len(), 5 - met.len());
+    }
+    assert_eq!(met, [5, 0, 4, 1, 3]);
     pod.extend([(("x", 1), 1), (("y", 1), 2), (("x", 2), 3)]).unwrap();
     pod.extend([("xa", 1), ("ya", 2)]).unwrap();
     let found = |prefix: Key| pod.keys_with_prefix(&prefix).map(|key| key.unwrap().to_string()).collect::<Vec<_>>();
@@ -422,6 +432,9 @@ fn parts_are_compared_and_found_by_pointers_in_snapshots_and_views() {
     assert_eq!(part.pointer("/a/1/b").and_then(|part| part.as_u64()), Some(u64::MAX));
     assert!(part.pointer("/a/7").is_none() && part.pointer("a").is_none() && part.pointer("/c/x").is_none());
     assert!(part.is_object() && part.pointer("/a").unwrap().is_array() && !view.is_array());
+    assert_eq!((view.to_string(), view.len(), view.is_empty(), view.is_null()), (value.to_string(), 2, false, false));
+    assert_eq!(view.entries().rev().map(|(key, _)| key).collect::<Vec<_>>(), ["c", "a"]);
+    assert_eq!(view.pointer("/a").unwrap().iter().len(), 2);
     assert_eq!(snapshot.raw_json("k").unwrap(), Some(value.to_string()));
     assert_eq!(snapshot.iter_as::<Value>().next().unwrap().unwrap().1, value);
     assert!(snapshot.view("absent").unwrap().is_none());

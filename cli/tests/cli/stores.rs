@@ -21,6 +21,7 @@ fn values_are_set_got_and_removed() {
     place.feed(&["set", "p", "b", "-", "--string"], b"two\nlines\n").expect(0);
     assert_eq!(place.run(&["get", "p", "b", "--raw"]).expect(0).out, "two\nlines\n");
     place.run(&["set", "p", "--json-keys", "[\"c\", 1]", "null"]).expect(0);
+    place.shell("echo text > file").expect(0);
     assert_eq!(place.run(&["get", "p", "--json-keys", "[\"c\",1]"]).expect(0).out, "null\n");
     for (arguments, code, says) in [
         (&["get", "p", "z"][..], 3, "z: no such key"),
@@ -30,6 +31,10 @@ fn values_are_set_got_and_removed() {
         (&["set", "p", "a", "text"], 2, "--string"),
         (&["rm", "p", "z", "b"], 3, "z: no such key"),
         (&["rm", "nowhere", "a"], 3, "no store at nowhere"),
+        (&["status", "file"], 2, "file is no store"),
+        (&["verify", "file"], 2, "file is no store"),
+        (&["set", "file", "a", "1"], 2, "file is no store"),
+        (&["add", "file", "a"], 2, "file is no store"),
     ] {
         let ended = place.run(arguments).expect(code);
         assert!(ended.err.contains(says) && ended.out.is_empty(), "{arguments:?}: {ended:?}");
