@@ -9,16 +9,18 @@
 //! Valid is what is at most [`KEY_BYTES_MAX`] bytes long and nests tuples at most [`KEY_DEPTH_MAX`] deep, every element
 //! filling its length exactly. One key has one encoding, so encoded keys are compared and hashed as bytes.
 
+mod convert;
+mod encode;
 mod serialize;
 
-use std::borrow::Cow;
 use std::fmt;
 
-use smallvec::SmallVec;
-
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::limits::{KEY_BYTES_MAX, KEY_DEPTH_MAX};
 use crate::value::write_string;
+
+pub use encode::AsKey;
+pub(crate) use encode::{KeyBuf, encode_into, encode_key, is_tuple, text_of};
 
 const STRING: u8 = 1;
 const INTEGER: u8 = 2;
@@ -127,7 +129,7 @@ impl Key {
     /// # Ok::<(), tastypod::Error>(())
     /// ```
     pub fn from_json(text: &str) -> Result<Key> {
-        serde_json::from_str(text).map_err(|error| invalid(text, &error.to_string()))
+        serde_json::from_str(text).map_err(|error| encode::invalid(text, &error.to_string()))
     }
 
     fn kind_name(&self) -> &'static str {
@@ -204,356 +206,12 @@ impl fmt::Display for Key {
     }
 }
 
-/// The durable form of a key; on the stack unless it is long.
-macro_rules! parts_of_keys {
-    ($($type:ty: $kind:literal |$key:ident| $part:expr;)*) => {
-        $(
-            #[doc = concat!("`TypeMismatch` for a key that is not ", $kind, ".")]
-            impl TryFrom<Key> for $type {
-                type Error = Error;
-
-                fn try_from($key: Key) -> Result<$type> {
-                    let mismatch = |key: &Key| {
-                        let (path, expected, found) = (String::new(), $kind, key.kind_name());
-                        Error::new(ErrorKind::TypeMismatch { path, expected, found }, format!("the key {} is {found}, not {expected}", key.to_json()))
-                    };
-                    $part.ok_or_else(|| mismatch(&$key))
-                }
-            }
-        )*
-    };
-}
-parts_of_keys! {
-    String: "a string" |key| key.as_str().map(str::to_owned);
-    i64: "an integer of 64 bits with a sign" |key| key.as_i64();
-    u64: "an integer of 64 bits without a sign" |key| key.as_i64().and_then(|value| u64::try_from(value).ok());
-    Vec<Key>: "a tuple" |key| key.as_tuple().map(<[Key]>::to_vec);
-}
-
-impl PartialEq<str> for Key {
-    fn eq(&self, other: &str) -> bool {
-        self.as_str() == Some(other)
-    }
-}
-
-impl PartialEq<&str> for Key {
-    fn eq(&self, other: &&str) -> bool {
-        self == *other
-    }
-}
-
-impl PartialEq<i64> for Key {
-    fn eq(&self, other: &i64) -> bool {
-        self.as_i64() == Some(*other)
-    }
-}
-
-#[doc(hidden)]
-#[derive(Clone, Debug, Default)]
-pub struct KeyBuf {
-    bytes: SmallVec<[u8; 64]>,
-}
-
-impl std::ops::Deref for KeyBuf {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl KeyBuf {
-    /// A key that was encoded before.
-    pub(crate) fn of_encoded(key: &[u8]) -> KeyBuf {
-        KeyBuf { bytes: SmallVec::from_slice(key) }
-    }
-
-    /// Makes it empty, for the next key.
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-    }
-
-    #[inline]
-    fn put_string(&mut self, text: &str) -> Result<()> {
-        if text.len() >= KEY_BYTES_MAX {
-            return Err(too_long(text));
-        }
-        self.bytes.reserve(1 + text.len());
-        self.bytes.push(STRING);
-        self.bytes.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
-
-    #[inline]
-    fn put_integer(&mut self, value: i64) {
-        let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-        self.bytes.extend_from_slice(&[INTEGER, a, b, c, d, e, f, g, h]);
-    }
-
-    /// Begins a tuple; its elements follow by [`put_element`](Self::put_element).
-    fn put_tuple(&mut self, depth_left: usize) -> Result<usize> {
-        self.bytes.push(TUPLE);
-        depth_left.checked_sub(1).ok_or_else(|| invalid("a tuple", &format!("it nests tuples more than {KEY_DEPTH_MAX} deep")))
-    }
-
-    fn put_element(&mut self, element: &(impl AsKey + ?Sized), depth_left: usize) -> Result<()> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 4]);
-        element.put(self, depth_left)?;
-        let length = self.bytes.len() - start - 4;
-        // What is too long for its length field is too long for a key. Checked here, so that memory stays bounded.
-        if self.bytes.len() > KEY_BYTES_MAX {
-            return Err(too_long("a tuple"));
-        }
-        self.bytes[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
-        Ok(())
-    }
-}
-
-/// The text of an encoded key that is a string.
-pub(crate) fn text_of(bytes: &[u8]) -> Option<&str> {
-    let (tag, text) = bytes.split_first()?;
-    if *tag == STRING { std::str::from_utf8(text).ok() } else { None }
-}
-
-/// Whether an encoded key is a tuple.
-#[inline]
-pub(crate) fn is_tuple(key: &[u8]) -> bool {
-    key.first() == Some(&TUPLE)
-}
-
-/// Encodes an argument that serves as a key, without allocating unless it is long.
-#[inline]
-pub(crate) fn encode_key(key: &(impl AsKey + ?Sized)) -> Result<KeyBuf> {
-    let mut buffer = KeyBuf::default();
-    encode_into(key, &mut buffer)?;
-    Ok(buffer)
-}
-
-/// The same into an empty buffer.
-#[inline]
-pub(crate) fn encode_into(key: &(impl AsKey + ?Sized), buffer: &mut KeyBuf) -> Result<()> {
-    key.put(buffer, KEY_DEPTH_MAX)
-}
-
-/// What serves as a key in the calls of a store, without being copied first: [`Key`], text, integers that fit an `i64`, and
-/// tuples, vectors and slices of these. This trait cannot be implemented outside of the crate.
-///
-/// ```
-/// use tastypod::{AsKey, Key};
-/// fn same(a: impl AsKey, b: impl AsKey) -> bool {
-///     a.to_key().unwrap() == b.to_key().unwrap()
-/// }
-/// assert!(same("a", String::from("a")));
-/// assert!(same(("a", 1_u8), &Key::from(("a", 1))));
-/// assert!(!same("1", 1));
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a key",
-    note = "keys are strings, integers that fit an i64, and tuples of keys; for a float, bool or other type use its text"
-)]
-pub trait AsKey {
-    #[doc(hidden)]
-    fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()>;
-
-    /// The key as a value of its own; `InvalidKey` if it cannot be stored.
-    ///
-    /// ```
-    /// use tastypod::{AsKey, ErrorKind, Key};
-    /// assert_eq!(7_u64.to_key()?, Key::Integer(7));
-    /// assert_eq!(u64::MAX.to_key().unwrap_err().kind(), ErrorKind::InvalidKey);
-    /// # Ok::<(), tastypod::Error>(())
-    /// ```
-    fn to_key(&self) -> Result<Key> {
-        let encoded = encode_key(self)?;
-        Key::decode(&encoded).map_err(|what| invalid("the key", what))
-    }
-}
-
-#[cold]
-fn invalid(shown: &str, why: &str) -> Error {
-    let short: String = shown.chars().take(80).collect();
-    let more = if short.len() < shown.len() { "…" } else { "" };
-    Error::new(
-        ErrorKind::InvalidKey,
-        format!("{short}{more} cannot be a key: {why}; keys are strings, integers that fit an i64, and tuples of keys"),
-    )
-}
-
-#[cold]
-fn too_long(shown: &str) -> Error {
-    invalid(shown, &format!("it is longer than {KEY_BYTES_MAX} bytes"))
-}
-
-impl AsKey for str {
-    #[inline]
-    fn put(&self, buffer: &mut KeyBuf, _depth_left: usize) -> Result<()> {
-        buffer.put_string(self)
-    }
-}
-
-impl AsKey for Key {
-    fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()> {
-        match self {
-            Key::Integer(value) => value.put(buffer, depth_left),
-            Key::String(text) => buffer.put_string(text),
-            Key::Tuple(elements) => elements.put(buffer, depth_left),
-        }
-    }
-}
-
-macro_rules! integer_keys {
-    ($($type:ty),*) => {
-        $(impl AsKey for $type {
-            #[inline]
-            fn put(&self, buffer: &mut KeyBuf, _depth_left: usize) -> Result<()> {
-                buffer.put_integer(i64::try_from(*self).map_err(|_| invalid(&self.to_string(), "it does not fit an i64"))?);
-                Ok(())
-            }
-        })*
-    };
-}
-integer_keys!(i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize);
-
-impl<K: AsKey> AsKey for [K] {
-    fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()> {
-        let depth_left = buffer.put_tuple(depth_left)?;
-        self.iter().try_for_each(|element| buffer.put_element(element, depth_left))
-    }
-}
-
-macro_rules! forwarded_keys {
-    ($([$($generics:tt)*] $type:ty),*) => {
-        $(impl<$($generics)*> AsKey for $type {
-            #[inline]
-            fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()> {
-                (**self).put(buffer, depth_left)
-            }
-        })*
-    };
-}
-forwarded_keys!([] String, [K: AsKey + ?Sized] &K, [K: AsKey + ?Sized] &mut K, [K: AsKey + ?Sized] Box<K>);
-forwarded_keys!([K: AsKey] Vec<K>, [K: AsKey + ToOwned + ?Sized] Cow<'_, K>, [K: AsKey + ?Sized] std::rc::Rc<K>);
-forwarded_keys!([K: AsKey + ?Sized] std::sync::Arc<K>);
-
-impl<K: AsKey, const N: usize> AsKey for [K; N] {
-    fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()> {
-        self.as_slice().put(buffer, depth_left)
-    }
-}
-
-impl AsKey for () {
-    fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()> {
-        buffer.put_tuple(depth_left).map(|_| ())
-    }
-}
-
-impl From<()> for Key {
-    fn from((): ()) -> Key {
-        Key::Tuple(Vec::new())
-    }
-}
-
-macro_rules! tuple_keys {
-    ($($name:ident $index:tt),*) => {
-        impl<$($name: AsKey),*> AsKey for ($($name,)*) {
-            fn put(&self, buffer: &mut KeyBuf, depth_left: usize) -> Result<()> {
-                let depth_left = buffer.put_tuple(depth_left)?;
-                $(buffer.put_element(&self.$index, depth_left)?;)*
-                Ok(())
-            }
-        }
-
-        impl<$($name: Into<Key>),*> From<($($name,)*)> for Key {
-            fn from(elements: ($($name,)*)) -> Key {
-                Key::Tuple(vec![$(elements.$index.into()),*])
-            }
-        }
-    };
-}
-tuple_keys!(A 0);
-tuple_keys!(A 0, B 1);
-tuple_keys!(A 0, B 1, C 2);
-tuple_keys!(A 0, B 1, C 2, D 3);
-tuple_keys!(A 0, B 1, C 2, D 3, E 4);
-tuple_keys!(A 0, B 1, C 2, D 3, E 4, F 5);
-tuple_keys!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
-tuple_keys!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
-
-macro_rules! from_integers {
-    ($($type:ty),*) => {
-        $(impl From<$type> for Key {
-            fn from(value: $type) -> Key {
-                Key::Integer(i64::from(value))
-            }
-        })*
-    };
-}
-from_integers!(i8, i16, i32, i64, u8, u16, u32);
-
-macro_rules! try_from_integers {
-    ($($type:ty),*) => {
-        $(
-            /// `InvalidKey` if the number does not fit an `i64`.
-            impl TryFrom<$type> for Key {
-                type Error = Error;
-
-                fn try_from(value: $type) -> Result<Key> {
-                    value.to_key()
-                }
-            }
-        )*
-    };
-}
-try_from_integers!(i128, isize, u64, u128, usize);
-
-impl From<&str> for Key {
-    fn from(text: &str) -> Key {
-        Key::String(text.to_owned())
-    }
-}
-
-impl From<String> for Key {
-    fn from(text: String) -> Key {
-        Key::String(text)
-    }
-}
-
-impl From<&String> for Key {
-    fn from(text: &String) -> Key {
-        Key::String(text.clone())
-    }
-}
-
-impl From<Box<str>> for Key {
-    fn from(text: Box<str>) -> Key {
-        Key::String(text.into())
-    }
-}
-
-impl From<Cow<'_, str>> for Key {
-    fn from(text: Cow<'_, str>) -> Key {
-        Key::String(text.into_owned())
-    }
-}
-
-impl From<Vec<Key>> for Key {
-    fn from(elements: Vec<Key>) -> Key {
-        Key::Tuple(elements)
-    }
-}
-
-impl From<&Key> for Key {
-    fn from(key: &Key) -> Key {
-        key.clone()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use proptest::prelude::*;
+    use std::borrow::Cow;
 
     fn keys() -> impl Strategy<Value = Key> {
         let leaf = prop_oneof![any::<i64>().prop_map(Key::Integer), any::<String>().prop_map(Key::String)];
