@@ -5,12 +5,12 @@
 //! A variable and not RUSTFLAGS, which a flag of the user's own would replace, and with which all dependencies are
 //! built again.
 
-use std::env::{var, var_os};
+use std::env::var;
 
 fn main() {
     let is_set = |name: &str| {
         println!("cargo::rerun-if-env-changed={name}");
-        var_os(name).is_some()
+        var(name).is_ok_and(|value| !value.is_empty())
     };
     let [tests, fuzzing, small] = ["TASTYPOD_BUILD_TESTS", "TASTYPOD_BUILD_FUZZING", "TASTYPOD_BUILD_SMALL_SEGMENTS"].map(is_set);
     // Set in .cargo/config.toml for all builds in this directory; what is measured and installed from it is without.

@@ -68,6 +68,8 @@ pub enum ErrorKind {
     DuplicateKey,
     /// The key does not exist, or a step of a path into its value does not.
     KeyNotFound,
+    /// There is no store at the path, and with [`create(false)`](crate::Options::create) or [`read_only`](crate::Options::read_only) none is made.
+    NotFound,
     /// The key cannot be stored: a float, bool or null, or too long.
     InvalidKey,
     /// The value cannot be stored, or the wanted type cannot hold it without loss, or a sum overflows.
@@ -92,7 +94,7 @@ pub enum ErrorKind {
     },
     /// The request contradicts what is stored, or what somebody else changed meanwhile.
     Conflict,
-    /// The store holds another kind of data than the call needs.
+    /// The store holds another kind of data than the call needs, or the path leads to a file or to a directory of something else.
     WrongKind,
     /// Somebody held a lock for longer than [`Options::lock_timeout`](crate::Options::lock_timeout).
     LockTimeout {
@@ -111,7 +113,9 @@ pub enum ErrorKind {
     VersionMismatch,
     /// The store is in use by processes of another libc, machine or pid namespace.
     ForeignState,
-    /// The directory was removed or replaced while it was open.
+    /// The directory was removed, moved or replaced while it was open. [`sync`](crate::Pod::sync), [`close`](crate::Pod::close),
+    /// [`verify`](crate::Pod::verify) and [`snapshot`](crate::Pod::snapshot) notice a removal at once, a write within a few MiB of writes;
+    /// until then calls work on what the processes still share. A directory that was only moved is noticed by `sync` and `close`.
     StoreRemoved,
     /// A file was edited while the store was open.
     ChangedOnDisk {
@@ -169,7 +173,7 @@ impl From<Error> for std::io::Error {
         use std::io::ErrorKind as Io;
         let of_system = error.get_ref().and_then(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
         let kind = of_system.unwrap_or(match error.0.kind {
-            ErrorKind::KeyNotFound | ErrorKind::StoreRemoved => Io::NotFound,
+            ErrorKind::KeyNotFound | ErrorKind::NotFound | ErrorKind::StoreRemoved => Io::NotFound,
             ErrorKind::DuplicateKey => Io::AlreadyExists,
             ErrorKind::InvalidKey | ErrorKind::InvalidValue | ErrorKind::TypeMismatch { .. } => Io::InvalidInput,
             ErrorKind::Integrity { .. } | ErrorKind::VersionMismatch => Io::InvalidData,
@@ -197,6 +201,9 @@ foreign!(std::num::ParseIntError std::num::ParseFloatError std::str::ParseBoolEr
 foreign!(std::string::FromUtf8Error std::fmt::Error std::time::SystemTimeError serde_json::Error);
 
 /// Becomes an [`Error::other`], so that `?` works on it in the closure of a transaction. Needs the feature `anyhow`.
+///
+/// `anyhow::bail!` and `anyhow::ensure!` return anyhow's error as it is: use them in [`Pod::try_transaction`](crate::Pod::try_transaction), and in
+/// `transaction` write `Err(anyhow::anyhow!(…))?`.
 #[cfg(feature = "anyhow")]
 impl From<anyhow::Error> for Error {
     fn from(error: anyhow::Error) -> Error {
@@ -204,15 +211,21 @@ impl From<anyhow::Error> for Error {
             return error.downcast::<Error>().unwrap_or_else(Error::other);
         }
         // With context around it, it has that for its text.
-        let kind = error.downcast_ref::<Error>().map_or(ErrorKind::Other, Error::kind);
-        Error(Box::new(Inner { kind, message: error.to_string(), cause: Some(error.into()) }))
+        let within = error.downcast_ref::<Error>().map(Error::kind);
+        // `into` would hide its type.
+        let mut made = Error::from(error.reallocate_into_boxed_dyn_error_without_backtrace());
+        if let Some(kind) = within {
+            made.0.kind = kind;
+        }
+        made
     }
 }
 
 /// Becomes an [`Error::other`], so that `?` works on it in the closure of a transaction. An error that was made of an `Error` becomes that one again.
 impl From<Box<dyn std::error::Error + Send + Sync>> for Error {
     fn from(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
-        error.downcast::<Error>().map_or_else(Error::other, |error| *error)
+        let of_system = |error: Cause| error.downcast::<std::io::Error>().map_or_else(Error::other, |error| Error::from(*error));
+        error.downcast::<Error>().map_or_else(of_system, |error| *error)
     }
 }
 

@@ -20,7 +20,9 @@ use crate::limits::{KEY_BYTES_MAX, KEY_DEPTH_MAX};
 use crate::value::write_string;
 
 pub use encode::AsKey;
-pub(crate) use encode::{KeyBuf, encode_into, encode_key, is_tuple, text_of};
+#[cfg(any(test, tastypod_fuzzing))]
+pub(crate) use encode::encode_key;
+pub(crate) use encode::{KeyBuf, encode_into, integer_of, is_tuple, text_of};
 
 const STRING: u8 = 1;
 const INTEGER: u8 = 2;

@@ -91,8 +91,9 @@
 //! # Errors
 //!
 //! In the closure of a transaction, `?` takes the errors of this crate, of `std::io`, of serde_json, of parsing integers, floats and bools, of
-//! UTF-8, and `Box<dyn Error + Send + Sync>`; with the feature `anyhow` also those of anyhow. For all others write `.map_err(Error::other)?`.
-//! Each of them rolls the transaction back (under a guard, the guard decides), and is the source of the [`Error`] that the call returns.
+//! UTF-8, and `Box<dyn Error + Send + Sync>`; with the feature `anyhow` also those of anyhow. For all others that are `Send`
+//! and `Sync` write `.map_err(Error::other)?`. Each of them rolls the transaction back (under a guard, the guard decides). The [`Error`] that the call
+//! returns has its text, and [`Error::get_ref`] gives the error itself.
 //! [`Pod::try_transaction`] returns an error type of your own.
 //!
 //! # Features

@@ -42,6 +42,7 @@ pub fn failures(args: &Args) -> Result {
         if named.as_ref().is_some_and(|named| !named.contains(&failure.key)) || !args.selection.matches(&failure.value) {
             continue;
         }
+        let is_final = failure.is_final && !store::is_interrupted(&tracker, &failure);
         let error =
             failure.error.unwrap_or_else(|| (if failure.is_aborted { "aborted" } else { "tried as often as it may be" }).to_owned());
         let place = *places.entry(error.clone()).or_insert(groups.len());
@@ -49,8 +50,8 @@ pub fn failures(args: &Args) -> Result {
             let said = failure.value.get("stderr").and_then(Value::as_str).and_then(|text| text.lines().last());
             groups.push(Group { error, keys: Vec::new(), finals: 0, said: said.unwrap_or_default().to_owned() });
         }
+        groups[place].finals += usize::from(is_final);
         groups[place].keys.push(failure.key);
-        groups[place].finals += usize::from(failure.is_final);
     }
     // The most frequent reason first; else in order.
     groups.sort_by_key(|group| std::cmp::Reverse(group.keys.len()));

@@ -85,7 +85,7 @@ impl From<tastypod::Error> for Trouble {
     fn from(error: tastypod::Error) -> Trouble {
         let code = match error.kind() {
             ErrorKind::Integrity { .. } => 4,
-            ErrorKind::KeyNotFound | ErrorKind::StoreRemoved => 3,
+            ErrorKind::KeyNotFound | ErrorKind::NotFound | ErrorKind::StoreRemoved => 3,
             ErrorKind::WrongKind
             | ErrorKind::InvalidKey
             | ErrorKind::InvalidValue

@@ -114,12 +114,23 @@ impl Condition {
     }
 }
 
+/// Says that a key is absent, and how the one is written that may have been meant.
+pub fn no_such_key(key: &Key, is_present: impl Fn(&Key) -> tastypod::Result<bool>) -> String {
+    let spelled = key.as_str().and_then(|text| Key::from_json(text).ok());
+    match spelled {
+        Some(other) if is_present(&other).unwrap_or(false) => {
+            format!("{key}: no such key; there is one that is {other} and not a text: with --json-keys it is meant")
+        }
+        _ => format!("{key}: no such key"),
+    }
+}
+
 /// Says which keys are absent; whether none is.
 pub fn all_present(keys: &[Key], is_present: impl Fn(&Key) -> tastypod::Result<bool>) -> std::result::Result<bool, Trouble> {
     let mut all = true;
     for key in keys {
         if !is_present(key)? {
-            eprintln!("tastypod: {key}: no such key");
+            eprintln!("tastypod: {}", no_such_key(key, &is_present));
             all = false;
         }
     }

@@ -44,14 +44,27 @@ fn workers(tracker: &Tracker) -> Result<BTreeMap<(u32, String), usize>> {
     Ok(workers)
 }
 
+/// How many of the failed tasks the next run tries again, since theirs was killed.
+fn interrupted(tracker: &Tracker, progress: &Progress) -> Result<usize> {
+    let mut count = 0;
+    if progress.failed > 0 && tracker.max_tries() == 1 {
+        for failure in tracker.failures() {
+            count += usize::from(store::is_interrupted(tracker, &failure?));
+        }
+    }
+    Ok(count)
+}
+
 pub fn json_of(tracker: &Tracker) -> Result<Value> {
+    // Claims of the dead are ended before it is counted.
+    let workers = workers(tracker)?.into_iter();
     let progress = tracker.progress();
     let mut value = json!({"schema": output::SCHEMA, "tracker": tracker.path(), "percent": progress.percent()});
     if let (Value::Object(value), Ok(Value::Object(counts))) = (&mut value, serde_json::to_value(&progress)) {
         value.extend(counts);
         value.insert("max_tries".to_owned(), tracker.max_tries().into());
         value.insert("lease_seconds".to_owned(), tracker.lease().map(|lease| lease.as_secs_f64()).into());
-        let workers = workers(tracker)?.into_iter();
+        value.insert("interrupted".to_owned(), interrupted(tracker, &progress)?.into());
         let workers = workers.map(|((pid, program), claims)| json!({"pid": pid, "program": program, "claims": claims}));
         value.insert("workers".to_owned(), workers.collect());
     }
@@ -69,6 +82,8 @@ pub fn bar(progress: &Progress) -> String {
 }
 
 fn text(tracker: &Tracker, path: &Path, out: &mut dyn Write) -> Result<()> {
+    // As above.
+    let workers = workers(tracker)?;
     let progress = tracker.progress();
     let name = path.display();
     let bar = bar(&progress);
@@ -85,12 +100,19 @@ fn text(tracker: &Tracker, path: &Path, out: &mut dyn Write) -> Result<()> {
         }
     }
     output::line(out, counts)?;
+    match interrupted(tracker, &progress)? {
+        0 => {}
+        1 => output::line(out, "1 of the failed did not end: its run was killed, and the next one tries it again")?,
+        count => output::line(
+            out,
+            format!("{} of the failed did not end: their run was killed, and the next one tries them again", output::grouped(count as u64)),
+        )?,
+    }
     if progress.rate > 0.0 && progress.todo + progress.claimed > 0 {
         let left = progress.eta_seconds.map(|seconds| format!(", {} left", duration::shown(Duration::from_secs_f64(seconds.max(0.0)))));
         output::line(out, format!("{:.1}/s{}", progress.rate, left.unwrap_or_default()))?;
     }
-    let workers: Vec<String> =
-        workers(tracker)?.into_iter().map(|((pid, program), claims)| format!("{program} {pid} ({claims})")).collect();
+    let workers: Vec<String> = workers.into_iter().map(|((pid, program), claims)| format!("{program} {pid} ({claims})")).collect();
     if !workers.is_empty() {
         output::line(out, format!("at work: {}", workers.join(", ")))?;
     }

@@ -3,7 +3,7 @@
 use crate::outcome::{Result, Trouble};
 use std::path::Path;
 use std::time::Duration;
-use tastypod::{ClaimInfo, ErrorKind, Options, Pod, SyncMode, Tracker};
+use tastypod::{ClaimInfo, ErrorKind, Failure, Options, Pod, SyncMode, Tracker};
 
 /// A command saves in the background: a worker that waits for the disk does no work.
 fn options() -> Options {
@@ -13,7 +13,8 @@ fn options() -> Options {
 /// Whether there is something that may be a store.
 fn is_there(path: &Path) -> Result<bool> {
     match path.metadata() {
-        Ok(found) if found.is_dir() => Ok(true),
+        // An empty directory becomes a store as one that is not there does.
+        Ok(found) if found.is_dir() => Ok(path.read_dir().map_or(true, |mut entries| entries.next().is_some())),
         Ok(_) => Err(Trouble::usage(format!("{} is no store: a store is a directory", path.display()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Trouble::io(path.display(), &error)),
@@ -25,20 +26,36 @@ pub fn require(path: &Path) -> Result<()> {
     if is_there(path)? {
         return Ok(());
     }
-    Err(Trouble::absent(format!("there is no store at {0}; `tastypod add {0} …` makes one", path.display())))
+    Err(Trouble::absent(format!(
+        "there is no store at {0}; `tastypod add {0} …` makes a tracker, `tastypod set {0} …` a map",
+        path.display()
+    )))
 }
 
 /// A tracker that is there, to change.
 pub fn tracker(path: &Path) -> Result<Tracker> {
     require(path)?;
-    Ok(options().open_tracker(path)?)
+    options().open_tracker(path).map_err(|error| no_tracker(path, error))
 }
 
 /// A tracker, made if it is not there. A new one tries each task once, since that is what is expected of a command; one that is there
 /// keeps its own limit.
 pub fn tracker_or_new(path: &Path) -> Result<Tracker> {
     let options = options().create(true);
-    Ok(if is_there(path)? { options } else { options.max_tries(1) }.open_tracker(path)?)
+    let options = if is_there(path)? { options } else { options.max_tries(1) };
+    options.open_tracker(path).map_err(|error| no_tracker(path, error))
+}
+
+/// Why a tracker could not be opened, in the words of the command line where it is a map.
+fn no_tracker(path: &Path, error: tastypod::Error) -> Trouble {
+    if error.kind() == ErrorKind::WrongKind && Options::new().read_only(true).open(path).is_ok() {
+        return is_map(path);
+    }
+    error.into()
+}
+
+fn is_map(path: &Path) -> Trouble {
+    Trouble::usage(format!("{0} is a map and no tracker; `tastypod convert {0} --tracker` makes a task of each value", path.display()))
 }
 
 /// Whether a look at it should join it: where it has shared state. Else its files are read, and nothing is made of them.
@@ -72,8 +89,14 @@ pub fn tracker_to_read(path: &Path) -> Result<Tracker> {
             "{0} is a directory of tastypy, and a look makes no tracker of it; `tastypod convert {0} --tracker` does",
             path.display()
         )),
+        Ok(_) if trouble.code == 2 => is_map(path),
         _ => trouble,
     })
+}
+
+/// Whether a task stands failed only until the next run, because its own was killed: see `Deaths` in `run/worker.rs`.
+pub fn is_interrupted(tracker: &Tracker, failure: &Failure) -> bool {
+    tracker.max_tries() == 1 && failure.is_final && !failure.is_aborted && failure.has_died
 }
 
 /// Who works on what. Where somebody holds the lock, claims of dead workers are among them.

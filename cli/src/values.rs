@@ -2,9 +2,10 @@
 
 use crate::change::told;
 use crate::outcome::{Outcome, Result, Trouble};
-use crate::select::KeyForm;
+use crate::select::{KeyForm, no_such_key};
 use crate::{output, store};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::io::Read;
 use std::path::PathBuf;
 use tastypod::ErrorKind;
@@ -72,15 +73,17 @@ pub fn get(args: &Get) -> Result {
     let text = match args.pointer.as_deref().filter(|pointer| !pointer.is_empty()) {
         // Digits as they stand.
         None => pod.raw_json(&key)?,
-        Some(pointer) => match pod.at(&key).pointer(pointer).get() {
-            Ok(value) => value.map(|value| value.to_string()),
+        Some(pointer) => match pod.at(&key).pointer(pointer).get_as::<Box<RawValue>>() {
+            Ok(value) => value.map(|value| value.get().to_owned()),
             Err(error) if error.kind() == ErrorKind::KeyNotFound => None,
             Err(error) => return Err(error.into()),
         },
     };
     let Some(text) = text else {
         let there = args.pointer.as_ref().filter(|_| pod.contains_key(&key).unwrap_or(false));
-        return absent(there.map_or_else(|| format!("{key}: no such key"), |pointer| format!("{key}: there is nothing at {pointer}")));
+        return absent(
+            there.map_or_else(|| no_such_key(&key, |key| pod.contains_key(key)), |pointer| format!("{key}: there is nothing at {pointer}")),
+        );
     };
     let text = match serde_json::from_str(&text) {
         Ok(Value::String(bare)) if args.raw => bare,
@@ -104,18 +107,21 @@ pub fn set(args: &Set) -> Result {
     if args.string {
         text = Value::from(text).to_string();
     }
-    if let Err(error) = serde_json::from_str::<&serde_json::value::RawValue>(&text) {
-        return Err(Trouble::usage(format!("{text} is no JSON: {error}; a string needs quotes, or --string")));
-    }
+    let raw: &RawValue = match serde_json::from_str(&text) {
+        Ok(raw) => raw,
+        Err(error) => return Err(Trouble::usage(format!("{text} is no JSON: {error}; a string needs quotes, or --string"))),
+    };
     match args.pointer.as_deref().filter(|pointer| !pointer.is_empty()) {
         None => pod.set_raw_json(&key, &text)?,
-        Some(pointer) => {
-            let value: Value = serde_json::from_str(&text).map_err(Trouble::usage)?;
-            match pod.at(&key).pointer(pointer).set(value) {
-                Err(error) if error.kind() == ErrorKind::KeyNotFound => return absent(error),
-                outcome => outcome?,
+        Some(pointer) => match pod.at(&key).pointer(pointer).set(raw) {
+            Err(error) if error.kind() == ErrorKind::KeyNotFound && !pod.contains_key(&key)? => {
+                return absent(format!("{}; set it without --pointer first", no_such_key(&key, |key| pod.contains_key(key))));
             }
-        }
+            Err(error) if error.kind() == ErrorKind::KeyNotFound => {
+                return absent(format!("{key}: there is no place at {pointer}: only the last step may be new, and only in an object"));
+            }
+            outcome => outcome?,
+        },
     }
     pod.close()?;
     Ok(Outcome::Done)

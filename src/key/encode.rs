@@ -78,6 +78,12 @@ pub(crate) fn text_of(bytes: &[u8]) -> Option<&str> {
     if *tag == STRING { std::str::from_utf8(text).ok() } else { None }
 }
 
+/// The number of an encoded key that is an integer.
+pub(crate) fn integer_of(bytes: &[u8]) -> Option<i64> {
+    let (tag, value) = bytes.split_first()?;
+    if *tag == INTEGER { Some(i64::from_le_bytes(value.try_into().ok()?)) } else { None }
+}
+
 /// Whether an encoded key is a tuple.
 #[inline]
 pub(crate) fn is_tuple(key: &[u8]) -> bool {

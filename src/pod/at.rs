@@ -1,7 +1,7 @@
 //! A path into one value, and atomic edits at its end.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{AsKey, Key};
+use crate::key::AsKey;
 use crate::pod::Pod;
 use crate::pod::addend::Addend;
 use crate::pod::place::{Readable, Writable};
@@ -167,6 +167,7 @@ impl<'a, In: Readable> At<'a, In> {
         }
     }
 
+    /// Reads what stands there; nothing where the key or a step is absent.
     fn look<R>(&self, look: impl FnOnce(Option<Node<'_>>) -> Result<R>) -> Result<R> {
         let (hashed, steps) = self.parts()?;
         self.place.reads()?.read(hashed, |archive| match archive.or(self.default()) {
@@ -238,6 +239,7 @@ impl<'a, In: Readable> At<'a, In> {
     pub fn len(&self) -> Result<usize> {
         let place = || value::place_of(&self.steps);
         self.look(|node| match node {
+            None if self.steps.is_empty() => Err(Error::new(ErrorKind::KeyNotFound, "it is absent, and so it has no length")),
             None => Err(Error::new(ErrorKind::KeyNotFound, format!("there is nothing at {}, and so no length", place()))),
             Some(node) if node.is_array() || node.is_object() || node.as_str().is_some() => Ok(node.len()),
             Some(node) => {
@@ -251,11 +253,10 @@ impl<'a, In: Readable> At<'a, In> {
 
 impl<In: Writable> At<'_, In> {
     fn absent(hashed: &Hashed) -> Error {
-        let key = Key::decode(&hashed.key).map_or_else(|_| "?".to_owned(), |key| key.to_string());
+        let key = shown(&hashed.key);
         Error::new(ErrorKind::KeyNotFound, format!("key {key} is absent; at(key).or_insert(value) makes it in the same call"))
     }
 
-    /// Reads what stands there; nothing where the key or a step is absent.
     /// Makes one edit; `result` sees what it did.
     #[inline]
     fn edit<R>(&self, edit: Edit<'_>, result: impl FnOnce(Outcome<'_>) -> Result<R>) -> Result<R> {
@@ -265,7 +266,7 @@ impl<In: Writable> At<'_, In> {
                 let nothing = matches!(edit, Edit::Remove).then(Outcome::default).ok_or_else(|| Self::absent(hashed))?;
                 return Ok((Change::Keep, result(nothing)?));
             };
-            let outcome = value::apply(value, steps, edit, out)?;
+            let outcome = value::apply(value, steps, edit, out).map_err(|error| hashed.name(error))?;
             let is_new = archive.is_none();
             if is_new && !outcome.changed {
                 out.extend_from_slice(value.as_bytes());

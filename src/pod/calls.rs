@@ -1,9 +1,10 @@
 //! The calls on one key, each one atomic step.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{AsKey, Key};
+use crate::key::AsKey;
 use crate::pod::target::{Hashed, Target};
 use crate::pod::{At, Pod, Txn, View};
+use crate::store::core::settings::shown;
 use crate::store::write::transaction::Change;
 use crate::value::{self, Archive, Arena};
 use serde::Serialize;
@@ -12,8 +13,7 @@ use serde_json::Value;
 
 #[cold]
 pub(crate) fn absent(key: &Hashed) -> Error {
-    let key = Key::decode(&key.key).map_or_else(|_| "?".to_owned(), |key| key.to_string());
-    Error::new(ErrorKind::KeyNotFound, format!("key {key} is absent; set or update_or_insert makes it"))
+    Error::new(ErrorKind::KeyNotFound, format!("key {} is absent; set or update_or_insert makes it", shown(&key.key)))
 }
 
 fn owned(archive: Option<Archive<'_>>) -> Result<Option<Value>> {
@@ -132,7 +132,8 @@ macro_rules! calls {
             #[inline]
             pub fn set(&self, key: impl AsKey, value: impl Serialize) -> Result<()> {
                 let target = self.$target()?;
-                target.set(&target.hashed(&key)?, |out| value::encode(&value, out))
+                let key = target.hashed(&key)?;
+                target.set(&key, |out| value::encode(&value, out).map_err(|error| key.name(error)))
             }
 
             /// Inserts or replaces a value, and returns the old one. In the old value, a number beyond 64 bits is the nearest float, as
@@ -183,7 +184,8 @@ macro_rules! calls {
             /// ```
             pub fn set_raw_json(&self, key: impl AsKey, json: &str) -> Result<()> {
                 let target = self.$target()?;
-                target.set(&target.hashed(&key)?, |out| value::encode_json(json, out))
+                let key = target.hashed(&key)?;
+                target.set(&key, |out| value::encode_json(json, out).map_err(|error| key.name(error)))
             }
 
             /// The value of a key.

@@ -187,6 +187,13 @@ pub struct KeysWithPrefix {
 }
 
 impl KeysWithPrefix {
+    pub(crate) fn of(keys: Keys, prefix: impl AsKey) -> KeysWithPrefix {
+        match prefix.to_key() {
+            Ok(prefix) => KeysWithPrefix { keys, prefix: Some(prefix) },
+            Err(error) => KeysWithPrefix { keys: Keys(Iter { source: Source::Failed(Some(error)) }), prefix: None },
+        }
+    }
+
     fn next_from(&mut self, from: End) -> Option<Result<Key>> {
         loop {
             let key = self.keys.next_from(from)?;
@@ -384,10 +391,7 @@ impl Pod {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn keys_with_prefix(&self, prefix: impl AsKey) -> KeysWithPrefix {
-        match prefix.to_key() {
-            Ok(prefix) => KeysWithPrefix { keys: self.keys(), prefix: Some(prefix) },
-            Err(error) => KeysWithPrefix { keys: Keys(Iter { source: Source::Failed(Some(error)) }), prefix: None },
-        }
+        KeysWithPrefix::of(self.keys(), prefix)
     }
 
     /// All values of one instant, in insertion order.

@@ -191,9 +191,7 @@ impl Txn {
 }
 
 fn get_many<K: AsKey>(keys: impl IntoIterator<Item = K>, get: impl Fn(&K) -> Result<Option<Value>>) -> Result<Vec<Option<Value>>> {
-    let named =
-        |key: K| get(&key).map_err(|error| key.to_key().map_or_else(|invalid| invalid, |key| error.about(format_args!("key {key}"))));
-    keys.into_iter().map(named).collect()
+    keys.into_iter().map(|key| get(&key)).collect()
 }
 
 impl Pod {

@@ -2,10 +2,10 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{AsKey, Key};
-use crate::pod::iter::entry_of;
 use crate::pod::target::Hashed;
 use crate::pod::walk::{End, Walk};
-use crate::pod::{At, Iter, IterAs, Keys, Part, Pod, Values, Version};
+use crate::pod::{At, Iter, IterAs, Keys, KeysWithPrefix, Part, Pod, Values, Version};
+use crate::store::core::settings::shown;
 use crate::store::read::snapshot::Instant;
 use crate::value::Archive;
 use serde::de::DeserializeOwned;
@@ -58,8 +58,8 @@ impl Snapshot {
     }
 
     pub(crate) fn read_hashed<R>(&self, key: &Hashed, look: impl FnOnce(Option<Archive<'_>>) -> Result<R>) -> Result<R> {
-        let record = self.instant.shared()?.get_at(self.instant.counters().sequence, key.hash, &key.key)?;
-        look(record.as_ref().map(Archive::of))
+        let found = self.instant.shared()?.get_at(self.instant.counters().sequence, key.hash, &key.key);
+        found.and_then(|record| look(record.as_ref().map(Archive::of))).map_err(|error| key.name(error))
     }
 
     /// The value of a key at this instant.
@@ -263,6 +263,35 @@ impl Snapshot {
         Keys::of(self.iter())
     }
 
+    /// The keys that begin with a prefix, as [`Pod::keys_with_prefix`](crate::Pod::keys_with_prefix). It looks at all keys.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("page/1", 1), ("user/1", 2)])?;
+    /// assert_eq!(pod.snapshot()?.keys_with_prefix("page/").next().unwrap()?, "page/1");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keys_with_prefix(&self, prefix: impl AsKey) -> KeysWithPrefix {
+        KeysWithPrefix::of(self.keys(), prefix)
+    }
+
+    /// The first entry in order.
+    ///
+    /// # Errors
+    /// `InvalidValue` for a number that `Value` would round; `Integrity`; `Closed` in a child made by a fork since.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("b", 1), ("a", 2)])?;
+    /// assert_eq!(pod.snapshot()?.first()?, Some(("b".into(), 1.into())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn first(&self) -> Result<Option<(Key, Value)>> {
+        self.iter().next().transpose()
+    }
+
     /// The last entry in order.
     ///
     /// # Errors
@@ -276,11 +305,7 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn last(&self) -> Result<Option<(Key, Value)>> {
-        let shared = self.instant.shared()?;
-        let counters = self.instant.counters();
-        let ordinals = (self.instant.first_ordinal()..counters.next_ordinal).rev();
-        let last = ordinals.map(|ordinal| shared.ordinal_at(counters.sequence, ordinal)).find_map(Result::transpose);
-        last.map(|record| entry_of(shared, &record?, |node| node.to_value())).transpose()
+        self.iter().next_back().transpose()
     }
 
     /// All values in the order of their keys.
@@ -375,6 +400,19 @@ impl<'a> KeyInPlace<'a> {
         crate::key::text_of(self.0)
     }
 
+    /// The number, if the key is one.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set(7, 1)?;
+    /// assert_eq!(pod.snapshot()?.entries().next().unwrap()?.0.as_i64(), Some(7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn as_i64(self) -> Option<i64> {
+        crate::key::integer_of(self.0)
+    }
+
     /// The key as an owned value.
     ///
     /// # Errors
@@ -390,6 +428,16 @@ impl<'a> KeyInPlace<'a> {
     pub fn to_key(self) -> Result<Key> {
         Key::decode(self.0)
             .map_err(|what| Error::new(ErrorKind::InvalidKey, format!("a stored key is malformed: {what}; verify() the store")))
+    }
+}
+
+/// As [`Key`] is shown: a string bare, an integer in digits, a tuple as a JSON array.
+impl fmt::Display for KeyInPlace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_str() {
+            Some(text) => f.pad(text),
+            None => f.write_str(&shown(self.0)),
+        }
     }
 }
 

@@ -131,18 +131,19 @@ impl Target<'_> {
         Hashed::new(key, self.seed())
     }
 
-    /// Looks at the newest value.
+    /// Looks at the newest value. What is wrong with it names its key.
     #[inline]
     pub(crate) fn read<R>(&self, key: &Hashed, look: impl FnOnce(Option<Archive<'_>>) -> Result<R>) -> Result<R> {
         match self {
             Target::Pod(pod) => {
                 pod.shared.enter()?;
-                pod.shared.read(key.hash, &key.key, |record| look(record.as_ref().map(Archive::of)))
+                pod.shared.read(key.hash, &key.key, |record| look(record.as_ref().map(Archive::of))).map_err(|error| key.name(error))
             }
             Target::InHand(transaction, _) => {
                 let transaction = transaction.borrow();
                 let transaction = transaction.as_ref().ok_or_else(ended)?;
-                look(transaction.get(key.hash, &key.key)?.as_ref().map(Seen::archive))
+                let seen = transaction.get(key.hash, &key.key);
+                seen.and_then(|seen| look(seen.as_ref().map(Seen::archive))).map_err(|error| key.name(error))
             }
         }
     }

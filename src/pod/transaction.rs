@@ -5,7 +5,7 @@ use crate::key::{AsKey, Key};
 use crate::log::batch::Batch;
 use crate::log::record::{Kind, hash_of};
 use crate::pod::target::{Hashed, InHand, Open, Target};
-use crate::pod::{Iter, Keys, Pod};
+use crate::pod::{Iter, Keys, KeysWithPrefix, Pod, Values};
 use crate::store::core::shared::Shared;
 use crate::store::saving::sync_lock::SyncLock;
 use crate::store::write::locked::HeldBy;
@@ -142,6 +142,39 @@ impl Txn {
     /// ```
     pub fn keys(&self) -> Keys {
         Keys::of(self.iter())
+    }
+
+    /// The keys of [`iter`](Txn::iter) that begin with a prefix, as [`Pod::keys_with_prefix`]. It looks at all keys.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.extend([("page/1", 1), ("user/1", 2)])?;
+    /// pod.transaction(|txn| {
+    ///     txn.set("page/2", 3)?;
+    ///     assert_eq!(txn.keys_with_prefix("page/").count(), 2);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keys_with_prefix(&self, prefix: impl AsKey) -> KeysWithPrefix {
+        KeysWithPrefix::of(self.keys(), prefix)
+    }
+
+    /// The values of [`iter`](Txn::iter).
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let pod = tastypod::Pod::open(dir.path().join("a.pod"))?;
+    /// pod.set("a", 1)?;
+    /// pod.transaction(|txn| {
+    ///     assert_eq!(txn.values().next().unwrap()?, 1);
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn values(&self) -> Values {
+        Values::of(self.iter())
     }
 
     /// All of [`iter`](Txn::iter).

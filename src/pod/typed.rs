@@ -25,7 +25,7 @@ use std::marker::PhantomData;
 /// pages.insert("/".to_owned(), Page { status: 200 })?;
 /// pages.update("/", |page| page.status = 404)?;
 /// assert_eq!(pages.get("/")?, Some(Page { status: 404 }));
-/// for entry in pages.iter() {
+/// for entry in &pages {
 ///     let (path, page) = entry?;
 ///     println!("{path}: {}", page.status);
 /// }
@@ -107,6 +107,22 @@ impl<K: AsKey, V: Serialize + DeserializeOwned> Typed<K, V> {
         self.pod.remove_as(key)
     }
 
+    /// Sets many keys in one transaction. If a key comes twice, the later entry wins. The iterator is read to its end before anything is locked.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `InvalidValue`, `Full`, `LockTimeout`, `Reentrant`, `ReadOnly`.
+    ///
+    /// ```
+    /// let dir = tempfile::tempdir()?;
+    /// let squares = tastypod::Pod::open(dir.path().join("a.pod"))?.typed::<i64, i64>();
+    /// squares.extend((0..100).map(|n| (n, n * n)))?;
+    /// assert_eq!(squares.get(&9)?, Some(81));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn extend(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<()> {
+        self.pod.extend(entries)
+    }
+
     /// Changes a value with a closure. The closure runs exactly once, under the store's lock: other writers wait for it.
     ///
     /// # Errors
@@ -185,6 +201,15 @@ impl<K: DeserializeOwned, V: DeserializeOwned> Typed<K, V> {
     /// ```
     pub fn iter(&self) -> TypedIter<K, V> {
         TypedIter { entries: self.pod.iter_as(), _key: PhantomData }
+    }
+}
+
+impl<K: DeserializeOwned, V: DeserializeOwned> IntoIterator for &Typed<K, V> {
+    type Item = Result<(K, V)>;
+    type IntoIter = TypedIter<K, V>;
+
+    fn into_iter(self) -> TypedIter<K, V> {
+        self.iter()
     }
 }
 

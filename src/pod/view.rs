@@ -242,7 +242,7 @@ both! {
 }
 
 impl View {
-    /// The value in a type of your own.
+    /// The value in a type of your own. A type that borrows, such as `&str`, is read by [`part`](View::part)`().read()`.
     ///
     /// # Errors
     /// `InvalidValue` or `TypeMismatch` if the value is not of that type.

@@ -42,6 +42,8 @@ pub struct Failure {
     pub is_aborted: bool,
     /// Whether it will not be tried again.
     pub is_final: bool,
+    /// Whether its last try ended by the death of its worker, which says nothing of the task. [`Tracker::retry_died`] gives such tasks another.
+    pub has_died: bool,
     /// Its whole value.
     pub value: Value,
 }
@@ -98,7 +100,8 @@ impl Iterator for Failures {
                 continue;
             }
             let error = error.map(|error| error.as_str().map_or_else(|| error.to_string(), str::to_owned));
-            return Some(Ok(Failure { key, error, tries, is_aborted, is_final, value }));
+            let has_died = error.as_deref().is_some_and(|error| error.ends_with(DIED));
+            return Some(Ok(Failure { key, error, tries, is_aborted, is_final, has_died, value }));
         }
     }
 }

@@ -209,6 +209,15 @@ fn foreign_errors_pass_a_transaction_without_annotations() {
     let boxed = |txn: &Txn| -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> { Ok(txn.update("absent", |_| ())?) };
     assert_eq!(pod.transaction(|txn| Ok(boxed(txn)?)).unwrap_err().kind(), ErrorKind::KeyNotFound);
     assert_eq!(last(&pod).unwrap_err().to_string(), "too few pages");
+    // What was not made of an error of ours keeps its type, and what was keeps its kind, by whichever way it came.
+    let absent = |path: &std::path::Path| -> anyhow::Result<String> { Ok(std::fs::read_to_string(path)?) };
+    let error = pod.transaction(|_| Ok(absent(&dir.path().join("absent"))?)).unwrap_err();
+    assert!(error.get_ref().is_some_and(|cause| cause.is::<std::io::Error>()), "{error:?}");
+    assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::NotFound);
+    let detour = || -> anyhow::Result<()> { Ok(once(&pod)?) };
+    assert_eq!(Error::from(detour().unwrap_err()).kind(), ErrorKind::KeyNotFound);
+    let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(once(&pod).unwrap_err());
+    assert_eq!(Error::from(boxed).kind(), ErrorKind::KeyNotFound);
     let again: Result<()> = pod.transaction(|_| Err(anyhow::Error::from(Error::other("mine")))?);
     assert_eq!((again.as_ref().unwrap_err().kind(), again.unwrap_err().to_string()), (ErrorKind::Other, "mine".to_owned()));
     assert!(pod.is_empty());

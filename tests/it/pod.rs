@@ -410,12 +410,26 @@ fn loops_go_backwards_and_meet_in_the_middle() {
         assert_eq!(entries.len(), 5 - met.len());
     }
     assert_eq!(met, [5, 0, 4, 1, 3]);
+    assert_eq!((snapshot.first().unwrap().unwrap().1, snapshot.last().unwrap().unwrap().1), (json!(0), json!(5)));
     pod.extend([(("x", 1), 1), (("y", 1), 2), (("x", 2), 3)]).unwrap();
     pod.extend([("xa", 1), ("ya", 2)]).unwrap();
     let found = |prefix: Key| pod.keys_with_prefix(&prefix).map(|key| key.unwrap().to_string()).collect::<Vec<_>>();
     assert_eq!(found(("x",).into()), [r#"["x",1]"#, r#"["x",2]"#]);
     assert_eq!(found("x".into()), ["xa"]);
     assert_eq!(found(3.into()), ["3"]);
+    let snapshot = pod.snapshot().unwrap();
+    let in_place: Vec<String> = snapshot.entries().map(|entry| entry.unwrap().0.to_string()).collect();
+    assert_eq!(in_place, snapshot.keys().map(|key| key.unwrap().to_string()).collect::<Vec<_>>());
+    assert_eq!(snapshot.entries().next().unwrap().unwrap().0.as_i64(), Some(1));
+    assert_eq!(snapshot.keys_with_prefix(("x",)).count(), 2);
+    pod.transaction(|txn| {
+        txn.set(("x", 3), 7)?;
+        assert_eq!(txn.keys_with_prefix(("x",)).next_back().unwrap()?, Key::from(("x", 3)));
+        assert_eq!(txn.values().next_back().unwrap()?, 7);
+        assert_eq!(txn.keys_with_prefix(u64::MAX).next().unwrap().unwrap_err().kind(), ErrorKind::InvalidKey);
+        Ok(())
+    })
+    .unwrap();
 }
 
 #[test]

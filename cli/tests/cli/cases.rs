@@ -1,7 +1,7 @@
 //! What users of such tools hit, case by case: each test stands for a kind. None depends on how fast the machine is: what must not be waited
 //! for takes a thousand seconds, which the limit against hangs in `support` would not.
 
-use crate::support::{Place, Started, kill_all_of, processes_with, until};
+use crate::support::{Place, Started, kill_all_of, processes_with, until, value};
 use nix::sys::signal::Signal;
 
 /// How often each line stands in a file that tasks append to.
@@ -36,6 +36,13 @@ fn at_the_default_of_one_try_a_killed_run_costs_no_task_its_try() {
             run.signal(Signal::SIGKILL);
             assert_eq!(run.end().code, -9);
         }
+        // Whoever looks between runs is told.
+        let status = place.run(&["status", "t"]).expect(0).out;
+        assert!(status.contains("10 done, 4 failed, 26 to do\n4 of the failed did not end"), "{status}");
+        let status = value(&place.run(&["status", "t", "--json"]).expect(0).out);
+        assert_eq!((&status["failed"], &status["interrupted"]), (&4.into(), &4.into()));
+        let failures = value(&place.run(&["failures", "t", "--json"]).expect(0).out);
+        assert!(failures["failures"].as_array().unwrap().iter().all(|group| group["final"] == 0), "{failures}");
     }
     place.write("go", "");
     let ended = place.run(&["run", "t", "-j1", "--", "sh", "-c", script, "{}"]).expect(0);

@@ -1,11 +1,7 @@
 //! What a person sees of a tracker, and changes in it: status, failures, who, retry, abort, reset.
 
-use crate::support::{Place, until};
+use crate::support::{Place, until, value};
 use serde_json::{Value, json};
-
-fn value(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
 
 /// Ten tasks: 1 to 7 done, 8 and 9 failed with exit code 2 and 9 respectively, 10 never tried.
 fn worked(place: &Place) {

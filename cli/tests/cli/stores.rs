@@ -1,12 +1,8 @@
 //! A window into any store: single values, keys, in and out, and the upkeep of its files.
 
-use crate::support::Place;
-use serde_json::{Value, json};
+use crate::support::{Place, value};
+use serde_json::json;
 use std::path::Path;
-
-fn value(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
 
 #[test]
 fn values_are_set_got_and_removed() {
@@ -21,12 +17,21 @@ fn values_are_set_got_and_removed() {
     place.feed(&["set", "p", "b", "-", "--string"], b"two\nlines\n").expect(0);
     assert_eq!(place.run(&["get", "p", "b", "--raw"]).expect(0).out, "two\nlines\n");
     place.run(&["set", "p", "--json-keys", "[\"c\", 1]", "null"]).expect(0);
-    place.shell("echo text > file").expect(0);
+    place.shell("echo text > file; mkdir empty").expect(0);
+    place.run(&["set", "p", "a", "-p", "/n/1", "1.2345678901234567890"]).expect(0);
+    assert_eq!(place.run(&["get", "p", "a", "-p", "/n"]).expect(0).out, "[-7,1.2345678901234567890,123456789012345678901234567890]\n");
     assert_eq!(place.run(&["get", "p", "--json-keys", "[\"c\",1]"]).expect(0).out, "null\n");
     for (arguments, code, says) in [
         (&["get", "p", "z"][..], 3, "z: no such key"),
         (&["get", "p", "a", "-p", "/z"], 3, "a: there is nothing at /z"),
         (&["get", "nowhere", "a"], 3, "no store at nowhere"),
+        (&["get", "empty", "a"], 3, "no store at empty"),
+        (&["status", "empty"], 3, "no store at empty"),
+        (&["get", "p", "[\"c\", 1]"], 3, "--json-keys"),
+        (&["set", "p", "z", "-p", "/7", "1"], 3, "without --pointer first"),
+        (&["set", "p", "a", "-p", "/z/7", "1"], 3, "only the last step"),
+        (&["status", "p"], 2, "`tastypod convert p --tracker`"),
+        (&["run", "p", "--", "true"], 2, "`tastypod convert p --tracker`"),
         (&["get", "p", "--json-keys", "1.5"], 2, "cannot be a key"),
         (&["set", "p", "a", "text"], 2, "--string"),
         (&["rm", "p", "z", "b"], 3, "z: no such key"),

@@ -225,3 +225,8 @@ pub fn processes_with(text: &str) -> Vec<String> {
     }
     found
 }
+
+/// Output that is JSON.
+pub fn value(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}

@@ -24,7 +24,7 @@ pub(crate) fn locate(path: &Path, how: &How) -> Result<PathBuf> {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => {
             return Err(Error::new(
-                ErrorKind::Io,
+                ErrorKind::WrongKind,
                 format!("open {}: it is a file, and a store is a directory; name another path", path.display()),
             ));
         }
@@ -40,7 +40,7 @@ pub(crate) fn locate(path: &Path, how: &How) -> Result<PathBuf> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Error::caused(
-                ErrorKind::Io,
+                ErrorKind::NotFound,
                 format!("open {}: no such directory; open it with create(true) and without read_only to make it", path.display()),
                 error,
             ));
@@ -79,7 +79,7 @@ fn require_store_or_empty(path: &Path, how: &How) -> Result<()> {
 #[cold]
 pub(crate) fn no_store(path: &Path) -> Error {
     Error::new(
-        ErrorKind::Io,
+        ErrorKind::NotFound,
         format!("open {}: it holds no store; open it with create(true) and without read_only to make one", path.display()),
     )
 }

@@ -69,8 +69,11 @@ pub(crate) fn removed(directory: &Path) -> Error {
 #[cold]
 pub(crate) fn cannot(doing: &str, path: &Path, error: std::io::Error) -> Error {
     if error.kind() == std::io::ErrorKind::PermissionDenied {
-        let message =
-            format!("{doing} {}: no permission; the store belongs to another user, or was made with another file_mode", path.display());
+        let why = match doing {
+            "create" => "the directory above belongs to another user, or may not be written",
+            _ => "the store belongs to another user, or was made with another file_mode",
+        };
+        let message = format!("{doing} {}: no permission; {why}", path.display());
         return Error::caused(ErrorKind::Io, message, error);
     }
     if file::is_unsupported(&error) {

@@ -56,6 +56,15 @@ impl Fault {
         self
     }
 
+    /// Says that it is the key of an entry which is not what was asked for.
+    #[cold]
+    pub(in crate::value) fn of_key(self, key: &str) -> Fault {
+        match self.0.what {
+            What::Mismatch { expected, .. } => Fault::invalid(format!("the key {key:?} of an object: expected {expected}")),
+            What::Invalid(_) => self,
+        }
+    }
+
     fn pointer(&self) -> String {
         let mut pointer = String::new();
         for step in self.0.path.iter().rev() {

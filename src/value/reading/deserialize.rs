@@ -155,13 +155,18 @@ impl<'a> Deserializer<'a> for Node<'a> {
     }
 
     fn deserialize_f32<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        // Serde's own visitor would make these infinite.
-        if let Some(value) = self.as_f64()
-            && (value as f32).is_infinite()
-        {
-            return Err(Fault::invalid(format!("the number {value:e} does not fit an f32; read it as an f64")));
+        // Serde's own visitor would round these integers silently, and make these floats infinite.
+        match self.shape() {
+            Shape::Int(value) if value as f32 as i128 != i128::from(value) => Err(rounded(&value.to_string())),
+            Shape::Uint(value) if value as f32 as u128 != u128::from(value) => Err(rounded(&value.to_string())),
+            Shape::Float(value) if (value as f32).is_infinite() => {
+                Err(Fault::invalid(format!("the number {value:e} does not fit an f32; read it as an f64")))
+            }
+            Shape::Number(digits) if number::exact_float(digits).is_some_and(|value| (value as f32).is_infinite()) => {
+                Err(Fault::invalid(format!("the number {digits} does not fit an f32; read it as an f64")))
+            }
+            _ => self.deserialize_f64(visitor),
         }
-        self.deserialize_f64(visitor)
     }
 
     #[inline]
@@ -309,7 +314,7 @@ impl<'a> MapAccess<'a> for Entries<'a> {
     #[inline]
     fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
         self.current = self.rest.next();
-        self.current.map(|entry| seed.deserialize(Name(entry.key()))).transpose()
+        self.current.map(|entry| seed.deserialize(Name(entry.key())).map_err(|fault| fault.of_key(entry.key()))).transpose()
     }
 
     #[inline]

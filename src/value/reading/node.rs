@@ -341,7 +341,11 @@ fn eq_entries(a: &[ArchivedEntry], b: &[ArchivedEntry]) -> bool {
 pub(in crate::value) fn rounded(digits: &str) -> Fault {
     let shown: String = digits.chars().take(60).collect();
     let more = if shown.len() < digits.len() { "…" } else { "" };
-    Fault::invalid(format!("the number {shown}{more} would be rounded; raw_json and serde_json::value::RawValue keep its digits"))
+    let why = match digits.parse::<f64>() {
+        Ok(nearest) if nearest.is_finite() => "would be rounded; as_f64 of a view gives the nearest float",
+        _ => "is beyond all floats",
+    };
+    Fault::invalid(format!("the number {shown}{more} {why}; raw_json and serde_json::value::RawValue keep its digits"))
 }
 
 impl PartialEq for Node<'_> {

@@ -6,7 +6,7 @@ use serde::forward_to_deserialize_any;
 use std::any::TypeId;
 use std::fmt;
 
-use rkyv::rend::unaligned::{f64_ule, i64_ule};
+use rkyv::rend::unaligned::f64_ule;
 
 use crate::value::archive::elements::Elements;
 
@@ -118,7 +118,12 @@ macro_rules! floats {
             fn all(elements: Elements<'_>) -> Option<Vec<$type>> {
                 match elements {
                     Elements::Bytes(bytes) => Some(bytes.iter().map(|byte| <$type>::from(*byte)).collect()),
-                    Elements::Ints(integers) => convert(integers, is_exact, |integer| integer.to_native() as $type),
+                    // The few larger ones that it holds exactly are left to who reads one by one.
+                    Elements::Ints(integers) => convert(
+                        integers,
+                        |integer| integer.to_native().unsigned_abs() <= 1 << <$type>::MANTISSA_DIGITS,
+                        |integer| integer.to_native() as $type,
+                    ),
                     Elements::Floats(floats) => convert(floats, $fits, |float| float.to_native() as $type),
                     Elements::Nodes(_) => None,
                 }
@@ -131,9 +136,4 @@ floats!(f32: is_finite_as_f32, f64: |_| true);
 
 fn is_finite_as_f32(float: &f64_ule) -> bool {
     (float.to_native() as f32).is_finite()
-}
-
-/// Whether an `f64` holds the integer. The few beyond 2⁵³ that it holds are left to who reads one by one.
-fn is_exact(integer: &i64_ule) -> bool {
-    integer.to_native().unsigned_abs() <= 1 << f64::MANTISSA_DIGITS
 }

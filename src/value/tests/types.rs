@@ -126,6 +126,31 @@ proptest! {
 }
 
 #[test]
+fn numbers_and_keys_that_a_type_cannot_hold_are_told_as_that() {
+    let error = |text: &str, read: fn(Node<'_>) -> Result<()>| {
+        let error = read(Encoded::from_json(text).unwrap().archive().node()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidValue);
+        error.to_string()
+    };
+    let (single, singles, double) = (
+        |node: Node<'_>| node.read::<f32>().map(drop),
+        |node: Node<'_>| node.read::<Vec<f32>>().map(drop),
+        |node: Node<'_>| node.read::<f64>().map(drop),
+    );
+    assert!(error("16777217", single).contains("16777217 would be rounded"));
+    assert!(error("[1, 16777217]", singles).contains("16777217 would be rounded") && error("[1000, 16777217]", singles).contains("at /1"));
+    assert!(error("1e300", single).contains("read it as an f64"));
+    assert!(error("340282366920938463463374607431768211455", single).contains("would be rounded"));
+    assert!(error("0.1000000000000000055511151231257827", double).contains("as_f64 of a view gives the nearest"));
+    assert!(error("1e400", double).contains("beyond all floats"));
+    let bytes = |node: Node<'_>| node.read::<HashMap<String, BTreeMap<u8, u8>>>().map(drop);
+    assert_eq!(error(r#"{"a": {"300": 1}}"#, bytes), "the key \"300\" of an object: expected u8, at /a in the value");
+    // 2^24 and what is a float anyway.
+    assert_eq!(Encoded::from_json("[16777216, 33554432]").unwrap().archive().node().read::<Vec<f32>>().unwrap(), [16777216.0, 33554432.0]);
+    assert_eq!(Encoded::from_json("[0.1]").unwrap().archive().node().read::<Vec<f32>>().unwrap(), [0.1]);
+}
+
+#[test]
 fn text_is_lent_in_place() {
     #[derive(Deserialize)]
     struct Borrowed<'a> {
