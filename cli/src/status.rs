@@ -120,8 +120,7 @@ fn text(tracker: &Tracker, path: &Path, out: &mut dyn Write) -> Result<()> {
 }
 
 fn watch(args: &Args) -> Result {
-    // What is only read does not move.
-    let tracker = store::tracker(&args.tracker).or_else(|_| store::tracker_to_read(&args.tracker))?;
+    let tracker = store::tracker_to_watch(&args.tracker)?;
     let bar = Bar::new(!args.json);
     let is_drawn = !args.json && std::io::stderr().is_terminal();
     let mut said = String::new();

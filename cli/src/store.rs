@@ -94,6 +94,11 @@ pub fn tracker_to_read(path: &Path) -> Result<Tracker> {
     })
 }
 
+/// A tracker, to look at again and again: joined where that may be, since what is only read does not move before somebody joins it.
+pub fn tracker_to_watch(path: &Path) -> Result<Tracker> {
+    tracker(path).or_else(|_| tracker_to_read(path))
+}
+
 /// Whether a task stands failed only until the next run, because its own was killed: see `Deaths` in `run/worker.rs`.
 pub fn is_interrupted(tracker: &Tracker, failure: &Failure) -> bool {
     tracker.max_tries() == 1 && failure.is_final && !failure.is_aborted && failure.has_died

@@ -254,11 +254,13 @@ impl Options {
         self
     }
 
-    /// Of this handle: whether to make a store if there is none (default yes).
+    /// Of this handle: whether to make a store if there is none (default yes). Otherwise opening is `NotFound`.
     ///
     /// ```
+    /// use tastypod::{ErrorKind, Options};
     /// let dir = tempfile::tempdir()?;
-    /// assert!(tastypod::Options::new().create(false).open(dir.path().join("absent")).is_err());
+    /// let error = Options::new().create(false).open(dir.path().join("absent")).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotFound);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -365,7 +367,8 @@ impl Options {
     /// # Errors
     /// - `Conflict` if stored options differ from those set here.
     /// - `InvalidValue` for a file size of 0, or a [`backoff`](Options::backoff) with a factor that is negative or not finite.
-    /// - `WrongKind` if the directory holds something else.
+    /// - `NotFound` if there is no store, and [`create(false)`](Options::create) or [`read_only`](Options::read_only) says that none is to be made.
+    /// - `WrongKind` if the path leads to a file, or to a directory that holds something else.
     /// - `VersionMismatch`, `ForeignState`, `UnsupportedFilesystem` and `Integrity` if the store cannot be used.
     /// - `LockTimeout` if a stopped process is opening or closing it.
     /// - `Full` and `Io` if a system call fails.

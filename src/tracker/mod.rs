@@ -83,7 +83,7 @@ impl Options {
     /// its values have the flags already, unless it is opened read-only.
     ///
     /// # Errors
-    /// `WrongKind` for a pod with other values, and the errors of [`Options::open`]: `Conflict`, `InvalidValue`, `VersionMismatch`,
+    /// `WrongKind` for a pod with other values, and the errors of [`Options::open`]: `NotFound`, `Conflict`, `InvalidValue`, `VersionMismatch`,
     /// `ForeignState`, `UnsupportedFilesystem`, `Integrity`, `LockTimeout`, `Full`, `Io`.
     ///
     /// ```

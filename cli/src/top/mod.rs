@@ -74,7 +74,7 @@ fn is_ended(within: Duration) -> bool {
 }
 
 pub fn top(args: &Args) -> Result {
-    let tracker = store::tracker(&args.tracker)?;
+    let tracker = store::tracker_to_watch(&args.tracker)?;
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(Trouble::usage("top draws on a terminal; elsewhere there is `tastypod status --watch`"));
     }

@@ -35,7 +35,9 @@ impl<'t> Parser<'t> {
             Some(Some(next)) => format!("{next:?}"),
             _ => "the end".to_owned(),
         };
-        Fault::invalid(format!("not JSON: {what} at byte {at} (line {line}, column {}), before {found}", at - line_start + 1))
+        // Of several lines in the text; in a file of one value a line, that is said elsewhere.
+        let place = if line == 1 { String::new() } else { format!(" (line {line}, column {})", at - line_start + 1) };
+        Fault::invalid(format!("not JSON: {what} at byte {at}{place}, before {found}"))
     }
 
     #[inline]
