@@ -119,7 +119,8 @@ pub fn no_such_key(key: &Key, is_present: impl Fn(&Key) -> tastypod::Result<bool
     let spelled = key.as_str().and_then(|text| Key::from_json(text).ok());
     match spelled {
         Some(other) if is_present(&other).unwrap_or(false) => {
-            format!("{key}: no such key; there is one that is {other} and not a text: with --json-keys it is meant")
+            let kind = if other.as_i64().is_some() { "the number" } else { "the list" };
+            format!("{key}: no such key; {kind} {other} is one: use --json-keys")
         }
         _ => format!("{key}: no such key"),
     }

@@ -16,6 +16,7 @@ fn is_there(path: &Path) -> Result<bool> {
         // An empty directory becomes a store as one that is not there does.
         Ok(found) if found.is_dir() => Ok(path.read_dir().map_or(true, |mut entries| entries.next().is_some())),
         Ok(_) => Err(Trouble::usage(format!("{} is no store: a store is a directory", path.display()))),
+        Err(_) if path.is_symlink() => Err(Trouble::usage(format!("{} is a link that leads nowhere", path.display()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Trouble::io(path.display(), &error)),
     }

@@ -17,7 +17,7 @@ fn values_are_set_got_and_removed() {
     place.feed(&["set", "p", "b", "-", "--string"], b"two\nlines\n").expect(0);
     assert_eq!(place.run(&["get", "p", "b", "--raw"]).expect(0).out, "two\nlines\n");
     place.run(&["set", "p", "--json-keys", "[\"c\", 1]", "null"]).expect(0);
-    place.shell("echo text > file; mkdir empty").expect(0);
+    place.shell("echo text > file; mkdir empty; ln -s nowhere link").expect(0);
     place.run(&["set", "p", "a", "-p", "/n/1", "1.2345678901234567890"]).expect(0);
     assert_eq!(place.run(&["get", "p", "a", "-p", "/n"]).expect(0).out, "[-7,1.2345678901234567890,123456789012345678901234567890]\n");
     assert_eq!(place.run(&["get", "p", "--json-keys", "[\"c\",1]"]).expect(0).out, "null\n");
@@ -26,8 +26,9 @@ fn values_are_set_got_and_removed() {
         (&["get", "p", "a", "-p", "/z"], 3, "a: there is nothing at /z"),
         (&["get", "nowhere", "a"], 3, "no store at nowhere"),
         (&["get", "empty", "a"], 3, "no store at empty"),
+        (&["set", "link", "a", "1"], 2, "link is a link that leads nowhere"),
         (&["status", "empty"], 3, "no store at empty"),
-        (&["get", "p", "[\"c\", 1]"], 3, "--json-keys"),
+        (&["get", "p", "[\"c\", 1]"], 3, "the list [\"c\",1] is one: use --json-keys"),
         (&["set", "p", "z", "-p", "/7", "1"], 3, "without --pointer first"),
         (&["set", "p", "a", "-p", "/z/7", "1"], 3, "only the last step"),
         (&["status", "p"], 2, "`tastypod convert p --tracker`"),
