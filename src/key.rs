@@ -9,6 +9,20 @@
 //! Valid is what is at most [`KEY_BYTES_MAX`] bytes long and nests tuples at most [`KEY_DEPTH_MAX`] deep, every element
 //! filling its length exactly. One key has one encoding, so encoded keys are compared and hashed as bytes.
 
+/// Calls a macro with the elements of each tuple that may be a key: a name for the type, and the index.
+macro_rules! for_each_tuple {
+    ($make:ident) => {
+        $make!(A 0);
+        $make!(A 0, B 1);
+        $make!(A 0, B 1, C 2);
+        $make!(A 0, B 1, C 2, D 3);
+        $make!(A 0, B 1, C 2, D 3, E 4);
+        $make!(A 0, B 1, C 2, D 3, E 4, F 5);
+        $make!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+        $make!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+    };
+}
+
 mod convert;
 mod encode;
 mod serialize;

@@ -63,14 +63,7 @@ macro_rules! from_tuples {
         }
     };
 }
-from_tuples!(A 0);
-from_tuples!(A 0, B 1);
-from_tuples!(A 0, B 1, C 2);
-from_tuples!(A 0, B 1, C 2, D 3);
-from_tuples!(A 0, B 1, C 2, D 3, E 4);
-from_tuples!(A 0, B 1, C 2, D 3, E 4, F 5);
-from_tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
-from_tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+for_each_tuple!(from_tuples);
 
 macro_rules! from_integers {
     ($($type:ty),*) => {

@@ -227,11 +227,4 @@ macro_rules! tuple_keys {
         }
     };
 }
-tuple_keys!(A 0);
-tuple_keys!(A 0, B 1);
-tuple_keys!(A 0, B 1, C 2);
-tuple_keys!(A 0, B 1, C 2, D 3);
-tuple_keys!(A 0, B 1, C 2, D 3, E 4);
-tuple_keys!(A 0, B 1, C 2, D 3, E 4, F 5);
-tuple_keys!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
-tuple_keys!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+for_each_tuple!(tuple_keys);
