@@ -69,8 +69,8 @@ pub(crate) fn removed(directory: &Path) -> Error {
 #[cold]
 pub(crate) fn cannot(doing: &str, path: &Path, error: std::io::Error) -> Error {
     if error.kind() == std::io::ErrorKind::PermissionDenied {
-        let why = match doing {
-            "create" => "the directory above belongs to another user, or may not be written",
+        let why = match path.try_exists() {
+            Ok(false) => "the directory above belongs to another user, or may not be written",
             _ => "the store belongs to another user, or was made with another file_mode",
         };
         let message = format!("{doing} {}: no permission; {why}", path.display());
