@@ -24,11 +24,19 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn float<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        // Serde's own visitor would round these silently.
+    /// An integer of 64 bits, with a sign or without.
+    fn whole(self) -> Option<i128> {
         match self.shape() {
-            Shape::Int(value) if value as f64 as i128 != i128::from(value) => Err(rounded(&value.to_string())),
-            Shape::Uint(value) if value as f64 as u128 != u128::from(value) => Err(rounded(&value.to_string())),
+            Shape::Int(value) => Some(value.into()),
+            Shape::Uint(value) => Some(value.into()),
+            _ => None,
+        }
+    }
+
+    fn float<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.whole() {
+            // Serde's own visitor would round it silently.
+            Some(value) if value as f64 as i128 != value => Err(rounded(&value.to_string())),
             _ => self.deserialize_any(visitor),
         }
     }
@@ -156,14 +164,15 @@ impl<'a> Deserializer<'a> for Node<'a> {
 
     fn deserialize_f32<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         // Serde's own visitor would round these integers silently, and make these floats infinite.
-        match self.shape() {
-            Shape::Int(value) if value as f32 as i128 != i128::from(value) => Err(rounded(&value.to_string())),
-            Shape::Uint(value) if value as f32 as u128 != u128::from(value) => Err(rounded(&value.to_string())),
-            Shape::Float(value) if (value as f32).is_infinite() => {
+        let float = match self.shape() {
+            Shape::Float(value) => Some(value),
+            Shape::Number(digits) => number::exact_float(digits),
+            _ => None,
+        };
+        match (self.whole(), float) {
+            (Some(value), _) if value as f32 as i128 != value => Err(rounded(&value.to_string())),
+            (_, Some(value)) if (value as f32).is_infinite() => {
                 Err(Fault::invalid(format!("the number {value:e} does not fit an f32; read it as an f64")))
-            }
-            Shape::Number(digits) if number::exact_float(digits).is_some_and(|value| (value as f32).is_infinite()) => {
-                Err(Fault::invalid(format!("the number {digits} does not fit an f32; read it as an f64")))
             }
             _ => self.deserialize_f64(visitor),
         }

@@ -252,7 +252,7 @@ impl<'t> Parser<'t> {
         Ok(())
     }
 
-    /// The code unit that an escape `\uXXXX` at `position` denotes.
+    /// The code unit that the escape of four hexadecimal digits at `position` denotes.
     fn code_unit(&self, position: usize) -> Option<u32> {
         let digits = self.bytes.get(position..position + 6)?.strip_prefix(b"\\u")?;
         digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
