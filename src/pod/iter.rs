@@ -87,6 +87,11 @@ impl Iter {
         Iter { source: source.unwrap_or_else(|error| Source::Failed(Some(error))) }
     }
 
+    /// The next entry, of whose value `read` takes what is wanted in place.
+    pub(crate) fn next_read<T>(&mut self, read: impl FnOnce(Node<'_>) -> Result<T>) -> Option<Result<(Key, T)>> {
+        self.next_as(End::Front, read)
+    }
+
     fn next_as<T>(&mut self, from: End, read: impl FnOnce(Node<'_>) -> Result<T>) -> Option<Result<(Key, T)>> {
         match &mut self.source {
             Source::Instant(instant, walk) => {

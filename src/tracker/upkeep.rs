@@ -81,26 +81,38 @@ struct Failures {
     claimed: HashSet<Key>,
 }
 
+/// Whether the error of a task is that its worker died.
+fn says_died(error: &str) -> bool {
+    error.ends_with(DIED)
+}
+
 impl Iterator for Failures {
     type Item = Result<Failure>;
 
     fn next(&mut self) -> Option<Result<Failure>> {
         loop {
-            let (key, value) = match self.entries.next()? {
-                Ok(entry) => entry,
+            // Most tasks are none of these, which is seen in place.
+            let max_tries = self.max_tries;
+            let looked = self.entries.next_read(|task| {
+                let flag = |name: &str| task.get(name).and_then(|flag| flag.as_bool()).unwrap_or(false);
+                let tries = task.get(field::TRIES).and_then(|tries| tries.as_u64()).unwrap_or(0);
+                let has_error = task.get(field::ERROR).is_some_and(|error| !error.is_null());
+                let (is_aborted, is_tried_out) = (flag(field::ABORTED), max_tries != 0 && tries >= max_tries);
+                let may_be_one = !flag(field::DONE) && (is_aborted || is_tried_out || has_error);
+                may_be_one.then(|| Ok((tries, is_aborted, is_tried_out, task.to_value()?))).transpose()
+            });
+            let (key, (tries, is_aborted, is_tried_out, value)) = match looked? {
+                Ok((key, Some(looked))) => (key, looked),
+                Ok((_, None)) => continue,
                 Err(error) => return Some(Err(error)),
             };
-            let flag = |name: &str| value.get(name).and_then(Value::as_bool).unwrap_or(false);
-            let tries = value.get(field::TRIES).and_then(Value::as_u64).unwrap_or(0);
             let error = value.get(field::ERROR).filter(|error| !error.is_null());
-            let is_aborted = flag(field::ABORTED);
-            let is_tried_out = self.max_tries != 0 && tries >= self.max_tries;
+            let error = error.map(|error| error.as_str().map_or_else(|| error.to_string(), str::to_owned));
             let is_final = is_aborted || is_tried_out && !self.claimed.contains(&key);
-            if flag(field::DONE) || !is_final && error.is_none() {
+            if !is_final && error.is_none() {
                 continue;
             }
-            let error = error.map(|error| error.as_str().map_or_else(|| error.to_string(), str::to_owned));
-            let has_died = error.as_deref().is_some_and(|error| error.ends_with(DIED));
+            let has_died = error.as_deref().is_some_and(says_died);
             return Some(Ok(Failure { key, error, tries, is_aborted, is_final, has_died, value }));
         }
     }
@@ -239,7 +251,7 @@ impl Tracker {
         }
         let own = std::process::id();
         let is_alone = self.pod().stats()?.open_by.iter().all(|owner| owner.pid == own);
-        let says_so = |error: Option<&str>| error.map_or(is_alone, |error| error.ends_with(DIED));
+        let says_so = |error: Option<&str>| error.map_or(is_alone, says_died);
         let has_died = |failure: &Failure| failure.is_final && !failure.is_aborted && says_so(failure.error.as_deref());
         let failures = self.failures().filter(|failure| failure.as_ref().map_or(true, has_died));
         let keys = failures.map(|failure| Ok(failure?.key)).collect::<Result<Vec<_>>>()?;
