@@ -137,3 +137,46 @@ floats!(f32: is_finite_as_f32, f64: |_| true);
 fn is_finite_as_f32(float: &f64_ule) -> bool {
     (float.to_native() as f32).is_finite()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    /// A deserializer that reads sequences whole, or not at all.
+    struct OnlyWhole<'a>(Elements<'a>);
+
+    impl<'a> Deserializer<'a> for OnlyWhole<'a> {
+        type Error = Answer;
+
+        fn deserialize_any<V: Visitor<'a>>(self, _visitor: V) -> Result<V::Value, Answer> {
+            Err(Answer(None))
+        }
+
+        fn deserialize_seq<V: Visitor<'a>>(self, _visitor: V) -> Result<V::Value, Answer> {
+            read_whole::<V>(self.0).ok_or(Answer(None))
+        }
+
+        forward_to_deserialize_any! {
+            <V: Visitor<'a>>
+            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct
+            tuple tuple_struct map struct enum identifier ignored_any
+        }
+    }
+
+    #[test]
+    fn vectors_of_numbers_are_read_whole_and_nothing_else_is() {
+        macro_rules! read {
+            ($($type:ty)*) => {$(assert_eq!(Vec::<$type>::deserialize(OnlyWhole(Elements::Bytes(&[1, 255]))).unwrap(), [1 as $type, 255 as $type]);)*};
+        }
+        read!(u8 u16 u32 u64 usize i16 i32 i64 f32 f64);
+        let integers = [256.into(), (-1).into()];
+        assert_eq!(Vec::<i64>::deserialize(OnlyWhole(Elements::Ints(&integers))).unwrap(), [256, -1]);
+        assert_eq!(Box::<[f64]>::deserialize(OnlyWhole(Elements::Floats(&[0.5.into()]))).unwrap()[..], [0.5]);
+        // The visitor says what is wrong with these.
+        assert!(Vec::<u8>::deserialize(OnlyWhole(Elements::Ints(&integers))).is_err());
+        assert!(Vec::<f32>::deserialize(OnlyWhole(Elements::Floats(&[1e300.into()]))).is_err());
+        assert!(VecDeque::<u8>::deserialize(OnlyWhole(Elements::Bytes(&[1]))).is_err());
+        assert!(Vec::<Option<u8>>::deserialize(OnlyWhole(Elements::Bytes(&[1]))).is_err());
+    }
+}
