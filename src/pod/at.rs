@@ -136,13 +136,12 @@ impl<'a, In: Readable> At<'a, In> {
     /// ```
     #[must_use]
     pub fn or_insert(mut self, default: impl Serialize) -> At<'a, In> {
-        let mut arena = Arena::default();
-        match arena.encode(&default) {
+        match self.hashed.encode(&default) {
             _ if !self.steps.is_empty() => self.fail(Error::new(
                 ErrorKind::InvalidValue,
                 format!("or_insert gives the value of the whole key, and comes before the steps to {:?}", value::pointer_of(&self.steps)),
             )),
-            Ok(span) => self.default = Some(Arc::new((arena, span))),
+            Ok(encoded) => self.default = Some(Arc::new(encoded)),
             Err(error) => self.fail(error),
         }
         self
@@ -252,9 +251,8 @@ impl<'a, In: Readable> At<'a, In> {
 }
 
 impl<In: Writable> At<'_, In> {
-    fn absent(hashed: &Hashed) -> Error {
-        let key = shown(&hashed.key);
-        Error::new(ErrorKind::KeyNotFound, format!("key {key} is absent; at(key).or_insert(value) makes it in the same call"))
+    fn absent() -> Error {
+        Error::new(ErrorKind::KeyNotFound, "it is absent; at(key).or_insert(value) makes it in the same call")
     }
 
     /// Makes one edit; `result` sees what it did.
@@ -263,10 +261,10 @@ impl<In: Writable> At<'_, In> {
         let (hashed, steps) = self.parts()?;
         self.place.writes()?.0.change(hashed, |archive, out| {
             let Some(value) = archive.or(self.default()) else {
-                let nothing = matches!(edit, Edit::Remove).then(Outcome::default).ok_or_else(|| Self::absent(hashed))?;
+                let nothing = matches!(edit, Edit::Remove).then(Outcome::default).ok_or_else(Self::absent)?;
                 return Ok((Change::Keep, result(nothing)?));
             };
-            let outcome = value::apply(value, steps, edit, out).map_err(|error| hashed.name(error))?;
+            let outcome = value::apply(value, steps, edit, out)?;
             let is_new = archive.is_none();
             if is_new && !outcome.changed {
                 out.extend_from_slice(value.as_bytes());
@@ -292,8 +290,7 @@ impl<In: Writable> At<'_, In> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set(&self, value: impl Serialize) -> Result<()> {
-        let mut arena = Arena::default();
-        let span = arena.encode(&value)?;
+        let (arena, span) = self.hashed.encode(&value)?;
         self.edit(Edit::Set(arena.get(span)), |_| Ok(()))
     }
 
@@ -310,8 +307,7 @@ impl<In: Writable> At<'_, In> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn set_if_absent(&self, value: impl Serialize) -> Result<bool> {
-        let mut arena = Arena::default();
-        let span = arena.encode(&value)?;
+        let (arena, span) = self.hashed.encode(&value)?;
         self.edit(Edit::SetIfAbsent(arena.get(span)), |outcome| Ok(outcome.changed))
     }
 
@@ -397,8 +393,7 @@ impl<In: Writable> At<'_, In> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn push(&self, value: impl Serialize) -> Result<()> {
-        let mut arena = Arena::default();
-        let span = arena.encode(&value)?;
+        let (arena, span) = self.hashed.encode(&value)?;
         self.edit(Edit::Push(arena.get(span)), |_| Ok(()))
     }
 
@@ -417,8 +412,7 @@ impl<In: Writable> At<'_, In> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn extend<T: Serialize>(&self, values: impl IntoIterator<Item = T>) -> Result<()> {
-        let mut arena = Arena::default();
-        let span = arena.encode(&values.into_iter().collect::<Vec<T>>())?;
+        let (arena, span) = self.hashed.encode(&values.into_iter().collect::<Vec<T>>())?;
         self.edit(Edit::Extend(arena.get(span)), |_| Ok(()))
     }
 
@@ -436,8 +430,7 @@ impl<In: Writable> At<'_, In> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn insert(&self, index: i64, value: impl Serialize) -> Result<()> {
-        let mut arena = Arena::default();
-        let span = arena.encode(&value)?;
+        let (arena, span) = self.hashed.encode(&value)?;
         self.edit(Edit::Insert(index, arena.get(span)), |_| Ok(()))
     }
 
@@ -471,8 +464,7 @@ impl<In: Writable> At<'_, In> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn merge(&self, object: impl Serialize) -> Result<()> {
-        let mut arena = Arena::default();
-        let span = arena.encode(&object)?;
+        let (arena, span) = self.hashed.encode(&object)?;
         self.edit(Edit::Merge(arena.get(span)), |_| Ok(()))
     }
 
@@ -492,8 +484,7 @@ impl<In: Writable> At<'_, In> {
     /// ```
     pub fn splice<T: Serialize>(&self, range: impl RangeBounds<i64>, values: impl IntoIterator<Item = T>) -> Result<Vec<Value>> {
         let own = |bound: Bound<&i64>| bound.cloned();
-        let mut arena = Arena::default();
-        let span = arena.encode(&values.into_iter().collect::<Vec<T>>())?;
+        let (arena, span) = self.hashed.encode(&values.into_iter().collect::<Vec<T>>())?;
         self.edit(Edit::Splice((own(range.start_bound()), own(range.end_bound())), arena.get(span)), |outcome| {
             outcome.taken.map(Node::to_nearest_value).collect()
         })

@@ -4,16 +4,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::key::AsKey;
 use crate::pod::target::{Hashed, Target};
 use crate::pod::{At, Pod, Txn, View};
-use crate::store::core::settings::shown;
 use crate::store::write::transaction::Change;
 use crate::value::{self, Archive, Arena};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// Of a key that is named by who looks for it.
 #[cold]
-pub(crate) fn absent(key: &Hashed) -> Error {
-    Error::new(ErrorKind::KeyNotFound, format!("key {} is absent; set or update_or_insert makes it", shown(&key.key)))
+pub(crate) fn absent() -> Error {
+    Error::new(ErrorKind::KeyNotFound, "it is absent; set or update_or_insert makes it")
 }
 
 fn owned(archive: Option<Archive<'_>>) -> Result<Option<Value>> {
@@ -27,18 +27,18 @@ fn gone(archive: Option<Archive<'_>>) -> Result<Option<Value>> {
 
 impl Target<'_> {
     pub(crate) fn call_insert<T: Serialize + ?Sized>(&self, key: &(impl AsKey + ?Sized), value: &T) -> Result<Option<Value>> {
-        let mut arena = Arena::default();
-        let span = arena.encode(value)?;
-        self.change(&self.hashed(key)?, |before, out| {
+        let key = self.hashed(key)?;
+        let (arena, span) = key.encode(value)?;
+        self.change(&key, |before, out| {
             out.extend_from_slice(arena.get(span).as_bytes());
             Ok((Change::Set, gone(before)?))
         })
     }
 
     pub(crate) fn call_set_if_absent<T: Serialize + ?Sized>(&self, key: &(impl AsKey + ?Sized), value: &T) -> Result<bool> {
-        let mut arena = Arena::default();
-        let span = arena.encode(value)?;
-        self.change(&self.hashed(key)?, |before, out| {
+        let key = self.hashed(key)?;
+        let (arena, span) = key.encode(value)?;
+        self.change(&key, |before, out| {
             if before.is_some() {
                 return Ok((Change::Keep, false));
             }
@@ -62,7 +62,7 @@ impl Target<'_> {
         let outcome = self.change(&key, |before, out| {
             let mut value = match (owned(before)?, default) {
                 (Some(value), _) | (None, Some(value)) => value,
-                (None, None) => return Err(absent(&key)),
+                (None, None) => return Err(absent()),
             };
             match update(&mut value) {
                 Ok(result) => {
@@ -93,9 +93,10 @@ impl Target<'_> {
         new: Option<&T>,
     ) -> Result<bool> {
         let mut arena = Arena::default();
-        let expected = expected.map(|expected| arena.encode(expected)).transpose()?;
-        let span = new.map(|new| arena.encode(new)).transpose()?;
-        self.change(&self.hashed(key)?, |before, out| {
+        let key = self.hashed(key)?;
+        let mut encoded = |value: Option<&T>| value.map(|value| arena.encode(value)).transpose().map_err(|error| key.name(error));
+        let (expected, span) = (encoded(expected)?, encoded(new)?);
+        self.change(&key, |before, out| {
             let matches = match (before, expected.clone()) {
                 (None, None) => true,
                 (Some(before), Some(expected)) => before.node() == arena.get(expected).node(),
@@ -385,10 +386,11 @@ macro_rules! calls {
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
             pub fn update_or_insert<R>(&self, key: impl AsKey, default: impl Serialize, update: impl FnOnce(&mut Value) -> R) -> Result<R> {
-                let mut arena = Arena::default();
-                let span = arena.encode(&default)?;
-                let default = arena.get(span).node().to_value()?;
-                self.$target()?.call_update(&key, Some(default), |value| Ok::<R, Error>(update(value)))
+                let target = self.$target()?;
+                let hashed = target.hashed(&key)?;
+                let (arena, span) = hashed.encode(&default)?;
+                let default = arena.get(span).node().to_value().map_err(|error| hashed.name(error))?;
+                target.call_update(&key, Some(default), |value| Ok::<R, Error>(update(value)))
             }
 
             /// Like `insert`, and returns the old value in a type of your own.
@@ -405,10 +407,10 @@ macro_rules! calls {
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
             pub fn insert_as<T: DeserializeOwned>(&self, key: impl AsKey, value: impl Serialize) -> Result<Option<T>> {
-                let mut arena = Arena::default();
-                let span = arena.encode(&value)?;
                 let target = self.$target()?;
-                target.change(&target.hashed(&key)?, |before, out| {
+                let key = target.hashed(&key)?;
+                let (arena, span) = key.encode(&value)?;
+                target.change(&key, |before, out| {
                     let before = before.map(|archive| archive.node().read()).transpose()?;
                     out.extend_from_slice(arena.get(span).as_bytes());
                     Ok((Change::Set, before))
@@ -454,7 +456,7 @@ macro_rules! calls {
                 let target = self.$target()?;
                 let key = target.hashed(&key)?;
                 target.change(&key, |before, out| {
-                    let mut value: T = before.ok_or_else(|| absent(&key))?.node().read()?;
+                    let mut value: T = before.ok_or_else(absent)?.node().read()?;
                     let result = update(&mut value);
                     value::encode(&value, out)?;
                     Ok((Change::Set, result))

@@ -135,7 +135,7 @@ impl Txn {
         let target = self.target()?;
         let (from, to) = (target.hashed(&old)?, target.hashed(&new)?);
         let mut arena = Arena::default();
-        let span = target.read(&from, |archive| Ok(archive.map(|archive| arena.push(archive))))?.ok_or_else(|| absent(&from))?;
+        let span = target.read(&from, |archive| Ok(archive.map(|archive| arena.push(archive))))?.ok_or_else(|| from.name(absent()))?;
         if *from.key == *to.key {
             return Ok(());
         }

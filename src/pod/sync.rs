@@ -168,7 +168,7 @@ impl Pod {
         let key = target.hashed(&key)?;
         // A new version with the old value.
         target.change(&key, |before, out| {
-            let before = before.ok_or_else(|| absent(&key))?;
+            let before = before.ok_or_else(absent)?;
             out.extend_from_slice(before.as_bytes());
             Ok((Change::Set, ()))
         })

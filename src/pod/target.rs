@@ -9,7 +9,8 @@ use crate::store::core::shared::Shared;
 use crate::store::tasks::held::Held;
 use crate::store::write::locked::HeldBy;
 use crate::store::write::transaction::{Change, Seen, Transaction};
-use crate::value::{Archive, Arena};
+use crate::value::{Archive, Arena, Span};
+use serde::Serialize;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -94,6 +95,13 @@ impl Hashed {
         error.about(format_args!("key {}", shown(&self.key)))
     }
 
+    /// The archive of a value that it is to have.
+    pub(crate) fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<(Arena, Span)> {
+        let mut arena = Arena::default();
+        let span = arena.encode(value).map_err(|error| self.name(error))?;
+        Ok((arena, span))
+    }
+
     /// One that was encoded before.
     pub(crate) fn of_encoded(key: &[u8], hash: u64) -> Hashed {
         Hashed { key: KeyBuf::of_encoded(key), hash }
@@ -159,13 +167,19 @@ impl Target<'_> {
         }
     }
 
-    /// Reads, decides and writes as one step. `decide` appends a whole archive to its argument if it decides to set.
+    /// Reads, decides and writes as one step. `decide` appends a whole archive to its argument if it decides to set. What is wrong for it
+    /// names the key.
     #[inline]
     pub(crate) fn change<R>(
         &self,
         key: &Hashed,
         decide: impl FnOnce(Option<Archive<'_>>, &mut Vec<u8>) -> Result<Decision<R>>,
     ) -> Result<R> {
+        self.change_unnamed(key, |archive, out| decide(archive, out).map_err(|error| key.name(error)))
+    }
+
+    #[inline]
+    fn change_unnamed<R>(&self, key: &Hashed, decide: impl FnOnce(Option<Archive<'_>>, &mut Vec<u8>) -> Result<Decision<R>>) -> Result<R> {
         match self {
             Target::Pod(pod) => {
                 pod.require_writable()?;
@@ -199,7 +213,7 @@ impl Target<'_> {
         }
     }
 
-    /// As [`change`](Target::change), for tasks: `decide` is told how the task stands too.
+    /// As [`change`](Target::change), for tasks: `decide` is told how the task stands too, and names it itself.
     pub(crate) fn change_task<R>(
         &self,
         key: &Hashed,
@@ -215,7 +229,7 @@ impl Target<'_> {
             }
             Target::InHand(transaction, _) => {
                 let standing = transaction.borrow().as_ref().ok_or_else(ended)?.standing(key.hash, &key.key)?;
-                self.change(key, |archive, out| decide(archive, standing, out))
+                self.change_unnamed(key, |archive, out| decide(archive, standing, out))
             }
         }
     }
@@ -230,7 +244,7 @@ impl Target<'_> {
                 pod.after_write();
                 Ok(())
             }
-            Target::InHand(..) => self.change(key, |_, out| write_value(out).map(|()| (Change::Set, ()))),
+            Target::InHand(..) => self.change_unnamed(key, |_, out| write_value(out).map(|()| (Change::Set, ()))),
         }
     }
 

@@ -169,7 +169,7 @@ fn a_path_into_an_absent_key_is_an_error_unless_it_says_what_to_make() {
         for at in [pod.at("k"), pod.at("k").key("a"), pod.at("k").index(0)] {
             let error = ending(&at).expect_err(name);
             assert_eq!(error.kind(), ErrorKind::KeyNotFound, "{name}: {error}");
-            assert!(error.to_string().contains("key k is absent") && error.to_string().contains("or_insert"), "{name}: {error}");
+            assert!(error.to_string().contains("key k: it is absent") && error.to_string().contains("or_insert"), "{name}: {error}");
         }
     }
     let at = pod.at("k").key("a");
@@ -457,4 +457,57 @@ fn parts_are_compared_and_found_by_pointers_in_snapshots_and_views() {
         txn.extend_if_absent([("k", 2), ("new", 3)])
     });
     assert_eq!((count.unwrap(), pod.get("k").unwrap(), pod.get("new").unwrap()), (1, Some(json!(1)), Some(json!(3))));
+}
+
+#[test]
+fn every_error_about_a_value_names_its_key_once() {
+    let dir = directory();
+    let pod = Pod::open(dir.path().join("a.pod")).unwrap();
+    pod.set_raw_json("k", "[3.14159265358979323846]").unwrap();
+    let check = |what: &str, error: Error| {
+        let text = error.to_string();
+        assert!(text.starts_with("key k: ") && text.matches("key k").count() == 1, "{what}: {text}");
+    };
+    let nan = || [f64::NAN];
+    macro_rules! calls {
+        ($($on:ident)*) => {$(
+            check("get", $on.get("k").unwrap_err());
+            check("get_as", $on.get_as::<String>("k").unwrap_err());
+            check("get_many", $on.get_many(["k"]).unwrap_err());
+            check("set", $on.set("k", nan()).unwrap_err());
+            check("set_raw_json", $on.set_raw_json("k", "[").unwrap_err());
+            check("insert", $on.insert("k", nan()).unwrap_err());
+            check("insert_as", $on.insert_as::<i64>("k", 1).unwrap_err());
+            check("set_if_absent", $on.set_if_absent("k", nan()).unwrap_err());
+            check("extend", $on.extend([("k", nan())]).unwrap_err());
+            check("remove_as", $on.remove_as::<i64>("k").unwrap_err());
+            check("update", $on.update("k", |_| ()).unwrap_err());
+            check("update_as", $on.update_as("k", |_: &mut i64| ()).unwrap_err());
+            check("update_or_insert", $on.update_or_insert("k", nan(), |_| ()).unwrap_err());
+            check("get_or_insert_with", $on.get_or_insert_with("k", || 1).unwrap_err());
+            check("compare_exchange_as", $on.compare_exchange_as("k", None, Some(&nan())).unwrap_err());
+            check("at get", $on.at("k").get().unwrap_err());
+            check("at set", $on.at("k").index(0).set(nan()).unwrap_err());
+            check("at push", $on.at("k").push(nan()).unwrap_err());
+            check("at key", $on.at("k").key("x").set(1).unwrap_err());
+            check("at add", $on.at("k").add(1).unwrap_err());
+            check("at len", $on.at("k").index(0).len().unwrap_err());
+            check("at or_insert", $on.at("k").or_insert(nan()).push(1).unwrap_err());
+        )*};
+    }
+    calls!(pod);
+    pod.transaction(|txn| {
+        calls!(txn);
+        Ok(())
+    })
+    .unwrap();
+    let snapshot = pod.snapshot().unwrap();
+    check("snapshot", snapshot.get("k").unwrap_err());
+    check("snapshot at", snapshot.at("k").get().unwrap_err());
+    pod.clear().unwrap();
+    check("absent", pod.update("k", |_| ()).unwrap_err());
+    check("absent for a path", pod.at("k").key("x").set(1).unwrap_err());
+    check("absent for a length", pod.at("k").len().unwrap_err());
+    check("mark_dirty", pod.mark_dirty("k").unwrap_err());
+    check("rename", pod.rename("k", "l").unwrap_err());
 }
